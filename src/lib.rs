@@ -1,0 +1,4 @@
+//! pratique admits container images to a node only when their signatures satisfy the node's policy.
+
+pub mod oci;
+pub mod remedy;

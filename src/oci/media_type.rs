@@ -1,0 +1,29 @@
+//! Media types that pratique tells apart. Compared as exact strings: a parameter makes it another type.
+
+/// OCI image manifest.
+pub const IMAGE_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// OCI image index.
+pub const IMAGE_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Docker's image manifest, version 2 schema 2.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// Docker's manifest list.
+pub const DOCKER_MANIFEST_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// The retired OCI artifact manifest, which some signatures are still stored as.
+pub const ARTIFACT_MANIFEST: &str = "application/vnd.oci.artifact.manifest.v1+json";
+/// The empty JSON object as a config (image specification 1.1, "Guidance for an Empty Descriptor").
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// The artifact type of a Notary signature manifest.
+pub const NOTARY_SIGNATURE: &str = "application/vnd.cncf.notary.signature";
+/// A JWS signature envelope.
+pub const JWS_ENVELOPE: &str = "application/jose+json";
+/// A COSE signature envelope.
+pub const COSE_ENVELOPE: &str = "application/cose";
+/// The payload of a Notary signature, version 1.
+pub const NOTARY_PAYLOAD: &str = "application/vnd.cncf.notary.payload.v1+json";
+/// Bytes of which nothing is known: what a blob is signed as unless its signer says otherwise.
+pub const OCTET_STREAM: &str = "application/octet-stream";
+
+/// Whether this is one of the two kinds of list of manifests.
+pub fn is_index(media_type: &str) -> bool {
+    matches!(media_type, IMAGE_INDEX | DOCKER_MANIFEST_LIST)
+}

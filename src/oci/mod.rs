@@ -1,0 +1,19 @@
+//! Names and numbers of the OCI specifications: references, digests, descriptors, manifests.
+//!
+//! Everything here is form alone: parsing says that a text is a reference or that bytes are a manifest, never that
+//! anybody vouches for it. Bytes become a [`Blob`] only when they hash to the digest they were asked for by.
+
+mod descriptor;
+mod digest;
+mod json;
+mod manifest;
+pub mod media_type;
+mod platform;
+mod reference;
+
+pub use descriptor::{Blob, BlobMismatch, Descriptor};
+pub use digest::{Digest, DigestAlgorithm, InvalidDigest};
+pub use json::{InvalidJson, MAX_DEPTH, Members as JsonMembers, check_depth, parse as parse_json};
+pub use manifest::{Index, InvalidManifest, MAX_MANIFEST_SIZE, Manifest, SignatureManifest};
+pub use platform::Platform;
+pub use reference::{InvalidReference, Reference, Repository, Tag};
