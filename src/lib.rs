@@ -1,4 +1,5 @@
 //! pratique admits container images to a node only when their signatures satisfy the node's policy.
 
 pub mod oci;
+pub mod pki;
 pub mod remedy;
