@@ -1,5 +1,6 @@
 //! pratique admits container images to a node only when their signatures satisfy the node's policy.
 
+pub mod envelope;
 pub mod oci;
 pub mod pki;
 pub mod remedy;
