@@ -3,4 +3,5 @@
 pub mod envelope;
 pub mod oci;
 pub mod pki;
+pub mod policy;
 pub mod remedy;
