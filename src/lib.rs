@@ -5,3 +5,5 @@ pub mod oci;
 pub mod pki;
 pub mod policy;
 pub mod remedy;
+pub mod sign;
+pub mod verify;

@@ -1,0 +1,173 @@
+//! From a descriptor and a key to an envelope, and to the manifest that stores it.
+//!
+//! Follows the Notary "Signing and Verification Workflow" and signature specification, "OCI Signature Storage". The
+//! current form of the manifest is written: an artifact type and the empty config.
+
+mod local;
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use crate::envelope::{Draft, Format, Payload};
+use crate::oci::{Blob, Descriptor, media_type};
+use crate::pki::{Certificate, PrivateKeyError, SignatureAlgorithm};
+use crate::remedy::{Code, Remedy};
+
+pub use local::{KeyMismatch, LocalKey};
+
+/// Keys of annotations that belong to Notary (signature specification, "Payload").
+const RESERVED_PREFIX: &str = "io.cncf.notary";
+/// Notary's annotation with the thumbprints of the chain.
+const THUMBPRINTS: &str = "io.cncf.notary.x509chain.thumbprint#S256";
+/// OCI's annotation with the time of creation.
+const CREATED: &str = "org.opencontainers.image.created";
+/// The name that signatures carry.
+const SIGNING_AGENT: &str = concat!("pratique/", env!("CARGO_PKG_VERSION"));
+
+/// Something that can sign: a key in memory, a token, a service.
+pub trait Signer {
+    /// The certificates, leaf first, root last.
+    fn chain(&self) -> &[Certificate];
+
+    /// The one algorithm of the key.
+    fn algorithm(&self) -> SignatureAlgorithm;
+
+    /// The signature in the form that envelopes carry.
+    fn sign(&self, to_be_signed: &[u8]) -> Result<Vec<u8>, SignError>;
+
+    /// Refuses a time at which the chain is not valid.
+    fn check_validity(&self, at: Timestamp) -> Result<(), SignError>;
+}
+
+/// How to sign.
+#[derive(Clone, Debug)]
+pub struct SignRequest {
+    /// JWS or COSE.
+    pub format: Format,
+    /// Pairs to sign as user metadata.
+    pub user_metadata: BTreeMap<String, String>,
+    /// For how long the signature is good; none for ever.
+    pub expiry: Option<SignedDuration>,
+    /// When the signature is made.
+    pub now: Timestamp,
+}
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SignError {
+    /// The key refused.
+    #[error("the key could not sign")]
+    Key(#[source] PrivateKeyError),
+    /// A key of metadata that belongs to Notary.
+    #[error("the metadata key `{0}` has the reserved prefix `{RESERVED_PREFIX}`")]
+    ReservedMetadata(String),
+    /// A key that the artifact's descriptor has already.
+    #[error("the metadata key `{0}` is already an annotation of the artifact")]
+    MetadataTaken(String),
+    /// Less than a second, or beyond the calendar.
+    #[error("an expiry is a whole number of seconds, at least one, and ends before the year 10000")]
+    Expiry,
+    /// The certificates are not valid at the time of signing.
+    #[error("the signing certificates are not valid now: {0}")]
+    NotValidNow(String),
+}
+
+impl Remedy for SignError {
+    fn code(&self) -> Code {
+        Code(match self {
+            Self::Key(_) => "signing-key-failed",
+            Self::ReservedMetadata(_) | Self::MetadataTaken(_) => "metadata-key-refused",
+            Self::Expiry => "expiry-invalid",
+            Self::NotValidNow(_) => "signing-certificate-not-valid",
+        })
+    }
+
+    fn remedy(&self) -> Option<String> {
+        Some(match self {
+            Self::Key(_) => "see whether the key and its certificate belong together".into(),
+            Self::ReservedMetadata(_) | Self::MetadataTaken(_) => "choose another key".into(),
+            Self::Expiry => "write a duration such as `24h` or `90s`".into(),
+            Self::NotValidNow(_) => "renew the certificate, or look at this machine's clock".into(),
+        })
+    }
+}
+
+/// A signature ready to be stored.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// The envelope.
+    pub envelope: Blob,
+    /// The empty config that the manifest points to.
+    pub config: Blob,
+    /// The manifest that refers to the artifact.
+    pub manifest: Blob,
+}
+
+/// Signs an artifact: its payload in an envelope, and the manifest that stores it.
+pub fn sign(artifact: &Descriptor, request: &SignRequest, signer: &dyn Signer) -> Result<Signed, SignError> {
+    let payload = payload(artifact, &request.user_metadata)?;
+    let now = whole_seconds(request.now);
+    signer.check_validity(now)?;
+    let expiry = request.expiry.map(|expiry| expiry_after(now, expiry)).transpose()?;
+    let draft = Draft::new(request.format, signer.algorithm(), &payload, now, expiry);
+    let signature = signer.sign(&draft.to_be_signed())?;
+    let bytes = draft.seal(&signature, signer.chain(), SIGNING_AGENT);
+    let envelope = Blob::of(request.format.media_type(), bytes);
+    let config = Blob::of(media_type::EMPTY, b"{}".to_vec());
+    let manifest = manifest(artifact, &envelope, &config, signer.chain(), now);
+    Ok(Signed { envelope, config, manifest })
+}
+
+fn payload(artifact: &Descriptor, user_metadata: &BTreeMap<String, String>) -> Result<Payload, SignError> {
+    if let Some(key) = user_metadata.keys().find(|key| key.starts_with(RESERVED_PREFIX)) {
+        return Err(SignError::ReservedMetadata(key.clone()));
+    }
+    if let Some(key) = user_metadata.keys().find(|key| artifact.annotations.contains_key(*key)) {
+        return Err(SignError::MetadataTaken(key.clone()));
+    }
+    let mut annotations = artifact.annotations.clone();
+    annotations.extend(user_metadata.clone());
+    Ok(Payload { target_artifact: Descriptor { annotations, ..artifact.bare() } })
+}
+
+/// Envelopes carry whole seconds.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+fn expiry_after(now: Timestamp, expiry: SignedDuration) -> Result<Timestamp, SignError> {
+    if expiry.as_secs() < 1 || expiry.subsec_nanos() != 0 {
+        return Err(SignError::Expiry);
+    }
+    now.checked_add(expiry).map_err(|_| SignError::Expiry)
+}
+
+fn manifest(artifact: &Descriptor, envelope: &Blob, config: &Blob, chain: &[Certificate], now: Timestamp) -> Blob {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct SignatureManifest<'a> {
+        schema_version: u8,
+        media_type: &'a str,
+        artifact_type: &'a str,
+        config: &'a Descriptor,
+        layers: [&'a Descriptor; 1],
+        subject: Descriptor,
+        annotations: BTreeMap<&'a str, String>,
+    }
+    let thumbprints: Vec<String> = chain.iter().map(Certificate::thumbprint).collect();
+    let thumbprints = serde_json::to_string(&thumbprints).unwrap_or_default();
+    let document = SignatureManifest {
+        schema_version: 2,
+        media_type: media_type::IMAGE_MANIFEST,
+        artifact_type: media_type::NOTARY_SIGNATURE,
+        config: config.descriptor(),
+        layers: [envelope.descriptor()],
+        subject: artifact.bare(),
+        annotations: BTreeMap::from([(THUMBPRINTS, thumbprints), (CREATED, now.to_string())]),
+    };
+    // A struct of text and numbers always has a JSON form.
+    Blob::of(media_type::IMAGE_MANIFEST, serde_json::to_vec(&document).unwrap_or_default())
+}

@@ -1,0 +1,86 @@
+//! Is the signer one that the statement trusts?
+//!
+//! Follows the Notary trust policy specification, "Trust Store" and "Trusted Identities": some certificate of the chain,
+//! byte for byte, stands in a named store of the scheme's type, and the leaf's subject matches a trusted identity.
+
+use super::outcome::{Problem, State};
+use crate::envelope::{SignedAttributes, SigningScheme};
+use crate::pki::Chain;
+use crate::policy::{Action, Identities, Statement, StoreKind, StoreProblem, Trust, Validation};
+
+/// The finding, and the action that a bad one calls for. An unusable trust store is the operator's fault and not the
+/// image's: it is enforced at every level, or an image would be let through because something was missing.
+pub(super) fn check(
+    chain: &Chain,
+    attributes: &SignedAttributes,
+    statement: &Statement,
+    trust: &Trust,
+) -> (State, Action) {
+    let action = statement.action(Validation::Authenticity);
+    match leads_to_an_anchor(chain, attributes.scheme, statement, trust) {
+        Err(problem) => (State::Inconclusive { problem: Problem::of(problem) }, Action::Enforce),
+        Ok(false) => (State::Failed { problem: untrusted_chain(chain, attributes.scheme, statement) }, action),
+        Ok(true) if accepts(statement.identities(), chain) => (State::Passed, action),
+        Ok(true) => (State::Failed { problem: untrusted_identity(chain, statement) }, action),
+    }
+}
+
+/// All named stores of the scheme's type must be usable, whichever of them holds the anchor.
+fn leads_to_an_anchor<'t>(
+    chain: &Chain,
+    scheme: SigningScheme,
+    statement: &Statement,
+    trust: &'t Trust,
+) -> Result<bool, &'t StoreProblem> {
+    let mut found = false;
+    for store in statement.trust_stores().iter().filter(|store| store.kind() == store_kind(scheme)) {
+        let anchors = trust.anchors(store)?;
+        found |= chain.certificates().iter().any(|certificate| anchors.contains(certificate));
+    }
+    Ok(found)
+}
+
+fn store_kind(scheme: SigningScheme) -> StoreKind {
+    match scheme {
+        SigningScheme::X509 => StoreKind::Ca,
+        SigningScheme::SigningAuthority => StoreKind::SigningAuthority,
+    }
+}
+
+fn accepts(identities: &Identities, chain: &Chain) -> bool {
+    identities.accepts(chain.leaf().subject())
+}
+
+fn untrusted_chain(chain: &Chain, scheme: SigningScheme, statement: &Statement) -> Problem {
+    let root = chain.certificates().last().map(|root| root.subject().to_string()).unwrap_or_default();
+    let kind = store_kind(scheme);
+    let stores: Vec<String> =
+        statement.trust_stores().iter().filter(|store| store.kind() == kind).map(ToString::to_string).collect();
+    let message = if stores.is_empty() {
+        format!(
+            "the signature uses the scheme {}, and statement `{}` names no trust store of type {kind}",
+            scheme.as_str(),
+            statement.name()
+        )
+    } else {
+        format!("the signer's root `{root}` is in none of the trust stores {}", stores.join(", "))
+    };
+    let remedy = "if this signer may be trusted, put its root certificate into a trust store that the statement names";
+    Problem::new("untrusted-signer", &message, remedy)
+}
+
+fn untrusted_identity(chain: &Chain, statement: &Statement) -> Problem {
+    let count = match statement.identities() {
+        Identities::Any => 0,
+        Identities::Listed(identities) => identities.len(),
+    };
+    let subject = chain.leaf().subject();
+    let fact = match count {
+        1 => "does not match the trusted identity".to_owned(),
+        _ => format!("matches none of the {count} trusted identities"),
+    };
+    let message = format!("the signer `{subject}` {fact} of `{}`", statement.name());
+    let remedy =
+        format!("if it may sign these images, add its subject to `trustedIdentities` in `{}`", statement.name());
+    Problem::new("untrusted-identity", &message, &remedy)
+}
