@@ -6,4 +6,6 @@ pub mod pki;
 pub mod policy;
 pub mod remedy;
 pub mod sign;
+#[cfg(feature = "host")]
+pub mod source;
 pub mod verify;

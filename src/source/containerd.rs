@@ -1,0 +1,263 @@
+//! containerd on this node: which blobs it holds, which names point at them, and what changes.
+//!
+//! A thin client of its content, images, namespaces and events services. It connects when it is first asked and again
+//! whenever that is necessary, so containerd may come later than whoever asks, and may be started anew.
+//!
+//! Digests and sizes in its answers are as good as the blobs behind them, which are hashed when they are read; labels
+//! and names were written by clients.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use async_trait::async_trait;
+use containerd_client::events::{ContentCreate, ContentDelete};
+use containerd_client::services::v1::content_client::ContentClient;
+use containerd_client::services::v1::diff_client::DiffClient;
+use containerd_client::services::v1::events_client::EventsClient;
+use containerd_client::services::v1::images_client::ImagesClient;
+use containerd_client::services::v1::namespaces_client::NamespacesClient;
+use containerd_client::services::v1::{
+    Info, InfoRequest, ListContentRequest, ListImagesRequest, ListNamespacesRequest, ReadContentRequest,
+    SubscribeRequest,
+};
+use containerd_client::types::Envelope;
+use futures_util::stream::{BoxStream, StreamExt};
+use prost::Message;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+use super::SourceError;
+use super::limits::{CONTAINERD_TIMEOUT, MAX_BLOBS, MAX_CONTAINERD_MESSAGE, MAX_CONTAINERD_WORDS};
+use crate::oci::Digest;
+use crate::remedy::{cut, printable};
+
+/// The header that names the containerd namespace of a call.
+pub const NAMESPACE_HEADER: &str = "containerd-namespace";
+const CREATED: &str = "/content/create";
+const DELETED: &str = "/content/delete";
+
+/// A blob in the content store, as the store describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its address.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What clients wrote about it.
+    pub labels: HashMap<String, String>,
+}
+
+/// Something that happened in the content store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A blob is there now.
+    Created {
+        /// The containerd namespace.
+        namespace: String,
+        /// The blob.
+        digest: Digest,
+        /// Its size in bytes; zero where containerd does not say.
+        size: u64,
+    },
+    /// A blob is gone.
+    Deleted {
+        /// The containerd namespace.
+        namespace: String,
+        /// The blob.
+        digest: Digest,
+    },
+}
+
+/// What containerd holds.
+#[async_trait]
+pub trait Holdings: Send + Sync {
+    /// The containerd namespaces.
+    async fn namespaces(&self) -> Result<Vec<String>, SourceError>;
+
+    /// Every blob of a namespace.
+    async fn blobs(&self, namespace: &str) -> Result<Vec<Stored>, SourceError>;
+
+    /// One blob, or none where the namespace has no such blob.
+    async fn blob(&self, namespace: &str, digest: &Digest) -> Result<Option<Stored>, SourceError>;
+
+    /// The bytes of a blob from its beginning, at most `limit` of them. Not hashed: that is for whoever has all of them.
+    async fn read(&self, namespace: &str, digest: &Digest, limit: u64) -> Result<Vec<u8>, SourceError>;
+
+    /// The names of the image records that point to one of these targets: whatever clients made of them.
+    async fn names(&self, namespace: &str, targets: &[Digest]) -> Result<Vec<String>, SourceError>;
+
+    /// What happens from now on, in all namespaces. The stream ends when containerd does.
+    async fn changes(&self) -> Result<BoxStream<'static, Change>, SourceError>;
+}
+
+/// containerd's socket.
+#[derive(Clone, Debug)]
+pub struct Containerd {
+    socket: String,
+    channel: Channel,
+}
+
+impl Containerd {
+    /// Connects when it is first asked. The path is absolute.
+    pub fn new(socket: &Path) -> Result<Self, SourceError> {
+        let socket = socket.display().to_string();
+        let failed = |error: tonic::transport::Error| SourceError::ContainerdUnreachable {
+            socket: socket.clone(),
+            fault: said(&error.to_string()),
+        };
+        let endpoint = Endpoint::from_shared(format!("unix://{socket}")).map_err(failed)?;
+        Ok(Self { channel: endpoint.connect_lazy(), socket })
+    }
+
+    /// The differ that containerd itself would use.
+    pub fn differ(&self) -> DiffClient<Channel> {
+        DiffClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE)
+    }
+
+    fn content(&self) -> ContentClient<Channel> {
+        ContentClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE)
+    }
+
+    fn failed(&self, what: &str, status: &Status) -> SourceError {
+        let (socket, fault) = (self.socket.clone(), said(&deepest(status)));
+        match status.code() {
+            Code::Unavailable => SourceError::ContainerdUnreachable { socket, fault },
+            Code::DeadlineExceeded | Code::Cancelled => {
+                SourceError::ContainerdTimeout { socket, what: what.to_owned() }
+            }
+            Code::NotFound => SourceError::NotFound { what: what.to_owned(), place: "containerd".to_owned() },
+            _ => SourceError::Containerd { what: what.to_owned(), fault },
+        }
+    }
+}
+
+#[async_trait]
+impl Holdings for Containerd {
+    async fn namespaces(&self) -> Result<Vec<String>, SourceError> {
+        let failed = |status: Status| self.failed("its namespaces", &status);
+        let mut client = NamespacesClient::new(self.channel.clone());
+        let answer = client.list(timed(ListNamespacesRequest::default())).await.map_err(failed)?;
+        Ok(answer.into_inner().namespaces.into_iter().map(|namespace| namespace.name).collect())
+    }
+
+    async fn blobs(&self, namespace: &str) -> Result<Vec<Stored>, SourceError> {
+        let failed = |status: Status| self.failed("its blobs", &status);
+        let request = within(namespace, ListContentRequest::default())?;
+        let mut pages = self.content().list(request).await.map_err(failed)?.into_inner();
+        let mut blobs = Vec::new();
+        while let Some(page) = pages.message().await.map_err(failed)? {
+            blobs.extend(page.info.into_iter().filter_map(stored));
+            if blobs.len() > MAX_BLOBS {
+                return Err(SourceError::Containerd {
+                    what: format!("the namespace `{}`", printable(namespace)),
+                    fault: format!("more than {MAX_BLOBS} blobs"),
+                });
+            }
+        }
+        Ok(blobs)
+    }
+
+    async fn blob(&self, namespace: &str, digest: &Digest) -> Result<Option<Stored>, SourceError> {
+        let request = within(namespace, InfoRequest { digest: digest.to_string() })?;
+        match self.content().info(request).await {
+            Ok(answer) => Ok(answer.into_inner().info.and_then(stored)),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(self.failed(digest.as_str(), &status)),
+        }
+    }
+
+    async fn read(&self, namespace: &str, digest: &Digest, limit: u64) -> Result<Vec<u8>, SourceError> {
+        let failed = |status: Status| self.failed(digest.as_str(), &status);
+        let size = i64::try_from(limit).unwrap_or(i64::MAX);
+        let request = ReadContentRequest { digest: digest.to_string(), offset: 0, size };
+        let mut parts = self.content().read(within(namespace, request)?).await.map_err(failed)?.into_inner();
+        let mut bytes = Vec::new();
+        while let Some(part) = parts.message().await.map_err(failed)? {
+            bytes.extend_from_slice(&part.data);
+            if bytes.len() as u64 > limit {
+                let size = bytes.len() as u64;
+                return Err(SourceError::TooLarge {
+                    what: digest.to_string(),
+                    place: "containerd".to_owned(),
+                    size,
+                    limit,
+                });
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn names(&self, namespace: &str, targets: &[Digest]) -> Result<Vec<String>, SourceError> {
+        let failed = |status: Status| self.failed("its images", &status);
+        // Several filters mean any of them.
+        let filters = targets.iter().map(|target| format!("target.digest==\"{target}\"")).collect();
+        let mut client = ImagesClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE);
+        let answer = client.list(within(namespace, ListImagesRequest { filters })?).await.map_err(failed)?;
+        Ok(answer.into_inner().images.into_iter().map(|image| image.name).collect())
+    }
+
+    async fn changes(&self) -> Result<BoxStream<'static, Change>, SourceError> {
+        let failed = |status: Status| self.failed("its events", &status);
+        let filters = [CREATED, DELETED].map(|topic| format!("topic==\"{topic}\"")).into();
+        let mut client = EventsClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE);
+        let events = client.subscribe(SubscribeRequest { filters }).await.map_err(failed)?.into_inner();
+        let until_it_ends = events.take_while(|event| std::future::ready(event.is_ok()));
+        Ok(until_it_ends.filter_map(|event| std::future::ready(event.ok().and_then(change))).boxed())
+    }
+}
+
+/// A question within a namespace, and within a time.
+fn within<T>(namespace: &str, message: T) -> Result<Request<T>, SourceError> {
+    let value: MetadataValue<Ascii> = namespace.parse().map_err(|_| SourceError::Containerd {
+        what: format!("the namespace `{}`", printable(namespace)),
+        fault: "not a name for a namespace".to_owned(),
+    })?;
+    let mut request = timed(message);
+    request.metadata_mut().insert(NAMESPACE_HEADER, value);
+    Ok(request)
+}
+
+fn timed<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.set_timeout(CONTAINERD_TIMEOUT);
+    request
+}
+
+/// A blob with an address that can be understood; containerd has no others.
+fn stored(info: Info) -> Option<Stored> {
+    let (digest, size) = (info.digest.parse().ok()?, u64::try_from(info.size).ok()?);
+    Some(Stored { digest, size, labels: info.labels })
+}
+
+fn change(envelope: Envelope) -> Option<Change> {
+    let (namespace, event) = (envelope.namespace, envelope.event?);
+    match envelope.topic.as_str() {
+        CREATED => {
+            let created = ContentCreate::decode(event.value.as_slice()).ok()?;
+            let (digest, size) = (created.digest.parse().ok()?, u64::try_from(created.size).ok()?);
+            Some(Change::Created { namespace, digest, size })
+        }
+        DELETED => {
+            let deleted = ContentDelete::decode(event.value.as_slice()).ok()?;
+            Some(Change::Deleted { namespace, digest: deleted.digest.parse().ok()? })
+        }
+        _ => None,
+    }
+}
+
+/// What the system said about a connection, which is the last of a chain of errors; or containerd's own words.
+fn deepest(status: &Status) -> String {
+    let mut said = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(cause) = source {
+        said = cause.to_string();
+        source = cause.source();
+    }
+    said
+}
+
+/// containerd's own words, made printable and cut.
+fn said(words: &str) -> String {
+    cut(words, MAX_CONTAINERD_WORDS)
+}

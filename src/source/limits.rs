@@ -1,0 +1,94 @@
+//! How much of a stranger's answer is taken, and how long it is waited for.
+
+use std::time::Duration;
+
+/// The time that one question to a registry may take in total: connecting, authenticating, redirects, repeated tries
+/// and bodies. A person's patience, and what the reference implementation's HTTP client grants.
+pub const HOST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most that a configuration may put in place of [`HOST_TIMEOUT`]; whoever wants "never" gets a day.
+pub const MAX_HOST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The time that a connection may take to open. Three lost SYN packets (1 + 2 + 4 s, RFC 6298) and no more, so that a
+/// dead address leaves time for the next one.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// How many redirects in a row are followed. Docker Hub and the clouds' registries need one or two.
+pub const MAX_REDIRECTS: usize = 5;
+
+/// How often a request is made at most when the registry is overloaded or breaks the connection off.
+pub const MAX_TRIES: u32 = 3;
+
+/// The pause before the second try; each further pause is twice as long.
+pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many pages of referrers are read for one subject. Registries put some 50 to 100 entries on a page, of which one
+/// subject seldom fills a single one; more pages than these are a registry that goes in circles.
+pub const MAX_REFERRER_PAGES: usize = 64;
+
+/// How many bytes of lists of referrers are read for one subject, over all pages: four of the largest pages. What is not
+/// read by then is padding, and parsing it would keep the processor from everybody else's questions.
+pub const MAX_REFERRERS_SIZE: u64 = 16 * 1024 * 1024;
+
+/// How many entries of a page of referrers are looked at. Registries put some 50 to 100 on a page; a list under the
+/// fallback tag has one for everything that was ever attached to the image.
+pub const MAX_PAGE_ENTRIES: usize = 10_000;
+
+/// How often the fallback tag is written anew when concurrent signers overwrite each other. With each round at least
+/// one signer is done, so this many may sign one image at the same time.
+pub const MAX_TAG_ROUNDS: usize = 8;
+
+/// How long it is remembered that a registry has no referrers API. An upgraded registry is noticed after this long.
+pub const REFERRERS_MEMORY: Duration = Duration::from_secs(10 * 60);
+
+/// How much of an error's body is read, in bytes. The error documents of registries have a few hundred.
+pub const MAX_ERROR_BODY: u64 = 16 * 1024;
+
+/// How many characters of a registry's own words are passed on to people.
+pub const MAX_REGISTRY_WORDS: usize = 200;
+
+/// The largest answer of a token service, in bytes. A token with many scopes has some 4 KiB; headers that carry one
+/// are cut by servers at 8 to 32 KiB.
+pub const MAX_TOKEN_ANSWER: u64 = 64 * 1024;
+
+/// The longest that a token is used, whatever its service grants. The services in use grant 5 minutes to 12 hours; a
+/// token that died early is renewed when the registry refuses it.
+pub const MAX_TOKEN_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// How many hosts or repositories are remembered. A node pulls from some dozens; clients choose the names, so the
+/// memory is emptied rather than let grow.
+pub const MAX_REMEMBERED: usize = 1024;
+
+/// The largest configuration file with credentials, in bytes. A login takes some 4 KiB with a cloud's token in it.
+pub const MAX_CREDENTIALS_FILE: u64 = 1024 * 1024;
+
+/// The largest answer of a credential helper, in bytes: a user's name and one token.
+pub const MAX_HELPER_ANSWER: u64 = 64 * 1024;
+
+/// The largest `index.json` of an image layout, in bytes: [`MAX_LAYOUT_MANIFESTS`] entries with the annotations that
+/// notation writes, some 500 bytes each, and as much again.
+pub const MAX_LAYOUT_INDEX: u64 = 10 * 1024 * 1024;
+
+/// The largest `oci-layout`, in bytes. It holds one version, in 30 bytes.
+pub const MAX_LAYOUT_VERSION: u64 = 4 * 1024;
+
+/// How many entries of a layout's indexes are looked at for one question. An export of some hundred images, each for a
+/// dozen platforms with attestations and signatures, has some thousand.
+pub const MAX_LAYOUT_MANIFESTS: usize = 10_000;
+
+/// How many indexes may lie within each other, `index.json` included. Images for several platforms need 2, and tools
+/// that wrap an image once more 3.
+pub const MAX_LAYOUT_DEPTH: usize = 8;
+
+/// The time that one question to containerd may take. Its answers come within milliseconds; its longest list, of some
+/// thousand blobs, within 20.
+pub const CONTAINERD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The largest message from containerd, in bytes: what containerd itself takes and sends at most.
+pub const MAX_CONTAINERD_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// How many blobs of one containerd namespace are looked at. A node with a thousand images has some ten thousand.
+pub const MAX_BLOBS: usize = 200_000;
+
+/// How many characters of containerd's own words are passed on to people.
+pub const MAX_CONTAINERD_WORDS: usize = 200;

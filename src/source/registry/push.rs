@@ -1,0 +1,160 @@
+//! Putting signatures into a registry so that they are found again.
+//!
+//! A registry that knows the referrers API lists a manifest by its `subject` alone, and says so with `OCI-Subject`. For
+//! any other the signer keeps the list: an index under the fallback tag, read, extended and written back. Nothing locks
+//! that tag, so a signer looks afterwards whether its entry is still there, and writes again where another signer
+//! overwrote it.
+//!
+//! Follows the distribution specification 1.1, "Pushing blobs", "Pushing Manifests with Subject" and "Referrers Tag
+//! Schema".
+
+use async_trait::async_trait;
+use reqwest::header::{HeaderName, LOCATION};
+use reqwest::{Method, StatusCode, Url};
+use serde_json::{Map, Value};
+
+use super::Registry;
+use super::answer::Answer;
+use super::auth::Access;
+use super::transport::{Ask, Call};
+use crate::oci::{Blob, Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest, Repository, media_type, parse_json};
+use crate::source::limits::{MAX_ERROR_BODY, MAX_TAG_ROUNDS};
+use crate::source::{Sink, SourceError, TargetFault};
+
+const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
+#[async_trait]
+impl Sink for Registry {
+    async fn push_blob(&self, repository: &Repository, blob: &Blob) -> Result<(), SourceError> {
+        let call = Call::new(self, repository, Access::Push)?;
+        call.in_time(call.upload(blob)).await
+    }
+
+    async fn push_referrer(
+        &self,
+        repository: &Repository,
+        subject: &Descriptor,
+        manifest: &Blob,
+        artifact_type: &str,
+    ) -> Result<(), SourceError> {
+        let call = Call::new(self, repository, Access::Push)?;
+        call.in_time(call.refer(subject, manifest, artifact_type)).await
+    }
+}
+
+impl Call<'_> {
+    async fn upload(&self, blob: &Blob) -> Result<(), SourceError> {
+        let digest = &blob.descriptor().digest;
+        let found = self.ask(&Ask::new(Method::HEAD, self.url(&format!("blobs/{digest}")), 0)).await?;
+        match found.status {
+            StatusCode::OK => return Ok(()),
+            StatusCode::NOT_FOUND => {}
+            _ => return Err(found.unexpected(digest.as_str())),
+        }
+        // An empty body gives the request its `Content-Length: 0`, without which some registries refuse it.
+        let start = Ask::new(Method::POST, self.url("blobs/uploads/"), MAX_ERROR_BODY);
+        let started = self.ask(&start.with_body("application/octet-stream", Vec::new())).await?;
+        if started.status != StatusCode::ACCEPTED {
+            return Err(self.refused(&started, "an upload"));
+        }
+        let put = Ask::new(Method::PUT, self.upload_url(&started, digest)?, MAX_ERROR_BODY);
+        let stored = self.ask(&put.with_body("application/octet-stream", blob.bytes().to_vec())).await?;
+        if stored.status == StatusCode::CREATED { Ok(()) } else { Err(self.refused(&stored, digest.as_str())) }
+    }
+
+    /// Where the registry wants the bytes. On the registry itself: the grant and the bytes go there.
+    fn upload_url(&self, started: &Answer, digest: &Digest) -> Result<Url, SourceError> {
+        let location = started.header(&LOCATION).and_then(|location| started.url.join(location).ok());
+        let mut url = location.ok_or_else(|| self.malformed("an upload without a `Location`"))?;
+        if !self.endpoint.owns(&url) {
+            return Err(self.endpoint.refuse(&url, TargetFault::OtherHost));
+        }
+        url.query_pairs_mut().append_pair("digest", digest.as_str());
+        Ok(url)
+    }
+
+    async fn refer(&self, subject: &Descriptor, manifest: &Blob, artifact_type: &str) -> Result<(), SourceError> {
+        let entry = self.entry(manifest, artifact_type)?;
+        let digest = manifest.descriptor().digest.as_str();
+        let stored = self.put_manifest(digest, &manifest.descriptor().media_type, manifest.bytes().to_vec()).await?;
+        let is_listed = stored.header(&OCI_SUBJECT) == Some(subject.digest.as_str());
+        if is_listed || self.has_referrers(&subject.digest).await? {
+            return Ok(());
+        }
+        self.list_by_tag(&subject.digest, &entry).await
+    }
+
+    /// The descriptor that stands for the manifest in a list of referrers, which repeats the manifest's annotations.
+    fn entry(&self, manifest: &Blob, artifact_type: &str) -> Result<Descriptor, SourceError> {
+        let descriptor = manifest.descriptor().clone();
+        let place = self.repository.to_string();
+        let parsed = Manifest::parse(manifest.bytes()).map_err(|source| SourceError::Manifest {
+            what: descriptor.digest.to_string(),
+            place,
+            source,
+        })?;
+        let artifact_type = Some(artifact_type.to_owned());
+        Ok(Descriptor { artifact_type, annotations: parsed.annotations, ..descriptor })
+    }
+
+    async fn put_manifest(&self, name: &str, media_type: &str, bytes: Vec<u8>) -> Result<Answer, SourceError> {
+        let put = Ask::new(Method::PUT, self.url(&format!("manifests/{name}")), MAX_ERROR_BODY);
+        // The same bytes under the same name: made twice, it has happened once.
+        let put = Ask { repeatable: true, ..put.with_body(media_type, bytes) };
+        let stored = self.ask(&put).await?;
+        if stored.status == StatusCode::CREATED { Ok(stored) } else { Err(self.refused(&stored, name)) }
+    }
+
+    fn refused(&self, answer: &Answer, what: &str) -> SourceError {
+        if answer.status == StatusCode::NOT_FOUND {
+            return Answer::not_found(&format!("the repository {}", self.repository.path()), &self.endpoint.name);
+        }
+        answer.unexpected(what)
+    }
+
+    /// Puts the entry into the list under the fallback tag, and looks whether it stays there.
+    async fn list_by_tag(&self, subject: &Digest, entry: &Descriptor) -> Result<(), SourceError> {
+        let _alone = self.registry.tagging.lock().await;
+        let tag = subject.fallback_tag();
+        for _ in 0..MAX_TAG_ROUNDS {
+            let current = self.fallback_index(subject).await?;
+            let Some(extended) = self.extended(current.as_deref(), entry)? else { return Ok(()) };
+            let size = extended.len() as u64;
+            if size > MAX_MANIFEST_SIZE {
+                let (what, place) = (tag, self.repository.to_string());
+                return Err(SourceError::TooLarge { what, place, size, limit: MAX_MANIFEST_SIZE });
+            }
+            self.put_manifest(&tag, media_type::IMAGE_INDEX, extended).await?;
+        }
+        match self.extended(self.fallback_index(subject).await?.as_deref(), entry)? {
+            None => Ok(()),
+            Some(_) => Err(SourceError::TagContended { tag, place: self.repository.to_string() }),
+        }
+    }
+
+    /// The index with the entry in it; none where it is there already. What others wrote stays as it is.
+    fn extended(&self, current: Option<&[u8]>, entry: &Descriptor) -> Result<Option<Vec<u8>>, SourceError> {
+        let bad = || self.malformed("the fallback tag is no image index");
+        let mut index: Map<String, Value> = match current {
+            Some(bytes) => parse_json(bytes).map_err(|_| bad())?,
+            None => Map::from_iter([
+                ("schemaVersion".to_owned(), Value::from(2)),
+                ("mediaType".to_owned(), Value::from(media_type::IMAGE_INDEX)),
+            ]),
+        };
+        let entries = index.entry("manifests").or_insert_with(|| Value::Array(Vec::new()));
+        if entries.is_null() {
+            *entries = Value::Array(Vec::new());
+        }
+        let entries = entries.as_array_mut().ok_or_else(bad)?;
+        let is_same = |listed: &Value| {
+            let text = |name: &str| listed.get(name).and_then(Value::as_str);
+            text("digest") == Some(entry.digest.as_str()) && text("artifactType") == entry.artifact_type.as_deref()
+        };
+        if entries.iter().any(is_same) {
+            return Ok(None);
+        }
+        entries.push(serde_json::to_value(entry).map_err(|_| bad())?);
+        serde_json::to_vec(&index).map(Some).map_err(|_| bad())
+    }
+}

@@ -1,0 +1,218 @@
+//! One question to a registry: redirects, authentication, repeated tries and bounded bodies, all within one deadline.
+//!
+//! Layered so that each concern is met once: [`Call::ask`] repeats a try, `authorised` answers a challenge, `follow`
+//! goes where a redirect leads, `once` sends one request and reads no more of its answer than was wanted.
+
+use std::future::Future;
+use std::time::Duration;
+
+use reqwest::header::{self, HeaderValue};
+use reqwest::{Method, Response, StatusCode, Url};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::Registry;
+use super::answer::{Answer, network_error, pause};
+use super::auth::{Access, Grant};
+use super::endpoint::{Endpoint, Route, host_and_port};
+use crate::oci::Repository;
+use crate::source::limits::{MAX_ERROR_BODY, MAX_HOST_TIMEOUT, MAX_REDIRECTS};
+use crate::source::{SourceError, TargetFault};
+
+/// A question to one repository, with everything that it may use: the registry's address, the access it needs and the
+/// time it has.
+pub(super) struct Call<'a> {
+    pub registry: &'a Registry,
+    pub repository: &'a Repository,
+    pub endpoint: Endpoint,
+    pub access: Access,
+    /// From the question to its answer.
+    limit: Duration,
+    deadline: Instant,
+}
+
+/// One request.
+pub(super) struct Ask {
+    pub method: Method,
+    pub url: Url,
+    /// The media types wanted.
+    pub accept: Option<String>,
+    /// A body with its media type.
+    pub body: Option<(String, Vec<u8>)>,
+    /// How many bytes of a good answer's body are wanted.
+    pub limit: u64,
+    /// Whether it may be made again, and sent where a redirect leads.
+    pub repeatable: bool,
+}
+
+impl Ask {
+    /// A request without a body of its own.
+    pub fn new(method: Method, url: Url, limit: u64) -> Self {
+        let repeatable = matches!(method, Method::GET | Method::HEAD);
+        Self { method, url, accept: None, body: None, limit, repeatable }
+    }
+
+    #[must_use]
+    pub fn accepting(self, media_types: &str) -> Self {
+        Self { accept: Some(media_types.to_owned()), ..self }
+    }
+
+    #[must_use]
+    pub fn with_body(self, media_type: &str, body: Vec<u8>) -> Self {
+        Self { body: Some((media_type.to_owned(), body)), ..self }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// Starts the clock.
+    pub fn new(registry: &'a Registry, repository: &'a Repository, access: Access) -> Result<Self, SourceError> {
+        let endpoint = Endpoint::of(repository, &registry.options.insecure)?;
+        let limit = registry.options.host_timeout.min(MAX_HOST_TIMEOUT);
+        Ok(Self { registry, repository, endpoint, access, limit, deadline: Instant::now() + limit })
+    }
+
+    /// The work, or the error that its time is over. Dropping the work ends its requests and its helper programs.
+    pub async fn in_time<T>(&self, work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
+        let late = |_| SourceError::Timeout { host: self.endpoint.name.clone(), limit: self.limit };
+        timeout_at(self.deadline, work).await.map_err(late)?
+    }
+
+    /// The URL of a path in the repository.
+    pub fn url(&self, rest: &str) -> Url {
+        self.endpoint.url(self.repository, rest)
+    }
+
+    /// The answer to a request; an error where the registry gives none. What remains are success, 404, and the other
+    /// statuses of the 400 family.
+    pub async fn ask(&self, ask: &Ask) -> Result<Answer, SourceError> {
+        let mut tried = 1;
+        loop {
+            let error = match self.authorised(ask).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let wait = pause(&error, tried, self.registry.options.first_pause).filter(|_| ask.repeatable);
+            // A pause that the time left does not cover helps nobody: whoever asks had better know at once.
+            let Some(wait) = wait.filter(|wait| *wait < self.deadline.saturating_duration_since(Instant::now())) else {
+                return Err(error);
+            };
+            tracing::debug!(registry = %self.endpoint.name, error = %error, ?wait, "asking again");
+            sleep(wait).await;
+            tried += 1;
+        }
+    }
+
+    /// One try, which answers a challenge where there is one.
+    async fn authorised(&self, ask: &Ask) -> Result<Answer, SourceError> {
+        let known = self.registry.grants.find(self);
+        let answer = self.follow(ask, known.as_ref()).await?;
+        if answer.status != StatusCode::UNAUTHORIZED || !self.endpoint.owns(&answer.url) {
+            return self.permitted(answer, known.as_ref());
+        }
+        self.registry.grants.forget(self);
+        let Some(grant) = self.grant(&answer).await? else {
+            return self.permitted(answer, None);
+        };
+        let answer = self.follow(ask, Some(&grant)).await?;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            self.registry.grants.remember(self, grant.clone());
+        }
+        self.permitted(answer, Some(&grant))
+    }
+
+    /// The answer, unless it is a refusal.
+    fn permitted(&self, answer: Answer, grant: Option<&Grant>) -> Result<Answer, SourceError> {
+        let host = self.host(&answer.url);
+        match answer.status {
+            StatusCode::UNAUTHORIZED => {
+                let anonymous = grant.is_none_or(|grant| grant.anonymous);
+                Err(SourceError::Unauthorized { host, anonymous, words: answer.words() })
+            }
+            StatusCode::FORBIDDEN => {
+                Err(SourceError::Forbidden { host, what: self.repository.to_string(), words: answer.words() })
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// Sends a request, and again to where a redirect leads. The grant stays with the registry: once a redirect has
+    /// left it, nothing that follows carries the grant.
+    async fn follow(&self, ask: &Ask, grant: Option<&Grant>) -> Result<Answer, SourceError> {
+        let (mut url, mut route) = (ask.url.clone(), self.endpoint.route());
+        let mut authorization = grant.map(|grant| &grant.authorization);
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.once(ask, &url, route, authorization).await?;
+            let Some(next) = redirect(&response)? else {
+                return self.read(response, ask.limit).await;
+            };
+            let refuse = |fault| self.endpoint.refuse(&next, fault);
+            if !ask.repeatable {
+                return Err(refuse(TargetFault::OtherHost));
+            }
+            route = self.endpoint.route_to(&url, &next, &self.registry.options.insecure).map_err(refuse)?;
+            if !self.endpoint.owns(&next) {
+                authorization = None;
+            }
+            url = next;
+        }
+        Err(self.endpoint.refuse(&url, TargetFault::TooMany))
+    }
+
+    /// Sends one request.
+    pub async fn once(
+        &self,
+        ask: &Ask,
+        url: &Url,
+        route: Route,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Response, SourceError> {
+        let client = self.registry.clients.client(route, url.scheme() == "https")?;
+        let mut request = client.request(ask.method.clone(), url.clone());
+        if let Some(accept) = &ask.accept {
+            request = request.header(header::ACCEPT, accept);
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some((media_type, body)) = &ask.body {
+            request = request.header(header::CONTENT_TYPE, media_type).body(body.clone());
+        }
+        // Other hosts' paths may hold tokens.
+        let path = if self.endpoint.owns(url) { url.path() } else { "" };
+        tracing::trace!(method = %ask.method, host = %host_and_port(url), path, "asking");
+        request.send().await.map_err(|error| network_error(&self.host(url), &error, self.limit))
+    }
+
+    /// Reads the body of an answer, but not much more than `limit` bytes of it, and little of an error's.
+    pub async fn read(&self, mut response: Response, limit: u64) -> Result<Answer, SourceError> {
+        let (url, status, headers) = (response.url().clone(), response.status(), response.headers().clone());
+        let limit = if status.is_success() { limit } else { MAX_ERROR_BODY };
+        let mut excess = response.content_length().filter(|length| *length > limit);
+        let mut body = Vec::new();
+        while excess.is_none() {
+            let chunk = response.chunk().await;
+            let Some(chunk) = chunk.map_err(|error| network_error(&self.host(&url), &error, self.limit))? else {
+                break;
+            };
+            body.extend_from_slice(&chunk);
+            excess = Some(body.len() as u64).filter(|length| *length > limit);
+        }
+        let answer = Answer { url, status, headers, body, excess };
+        answer.overload(&self.host(&answer.url)).map_or(Ok(answer), Err)
+    }
+
+    /// What messages call the host of an address: the registry by the name that it was asked by.
+    fn host(&self, url: &Url) -> String {
+        if self.endpoint.owns(url) { self.endpoint.name.clone() } else { host_and_port(url) }
+    }
+}
+
+/// Where a redirect leads, where the answer is one.
+fn redirect(response: &Response) -> Result<Option<Url>, SourceError> {
+    let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
+    let Some(location) = response.headers().get(header::LOCATION).filter(|_| is_redirect) else {
+        return Ok(None);
+    };
+    let next = location.to_str().ok().and_then(|location| response.url().join(location).ok());
+    let fault = || SourceError::Malformed { host: host_and_port(response.url()), fault: "a redirect to no URL".into() };
+    next.map(Some).ok_or_else(fault)
+}
