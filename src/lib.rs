@@ -1,5 +1,9 @@
 //! pratique admits container images to a node only when their signatures satisfy the node's policy.
 
+#[cfg(feature = "host")]
+pub mod clock;
+#[cfg(feature = "host")]
+pub mod config;
 pub mod envelope;
 pub mod oci;
 pub mod pki;

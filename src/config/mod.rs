@@ -1,0 +1,22 @@
+//! What the operator wrote: files and directories, read into the values that the rest of the program works with.
+//!
+//! This is the only place that knows where configuration lies and what may stand in its way: links, foreign files,
+//! unreadable directories. Two things come out: a [`NodeConfig`], how this node runs, and a
+//! [`Trust`](crate::policy::Trust), what this node believes. Neither is half read: a file that cannot be understood to its last byte is an
+//! error that names the file, the line and the remedy, and never a default.
+
+mod file;
+mod node;
+mod notation_dir;
+mod signing_keys;
+mod trust_store;
+mod value;
+
+pub use file::{FileError, NotationFileError};
+pub use node::{
+    CacheConfig, ContainerdConfig, GateConfig, LimitConfig, LocalImageConfig, LogConfig, LogFormat, NodeConfig,
+    NodeConfigError, RegistryConfig, SocketConfig,
+};
+pub use notation_dir::{InvalidName, LoadError, NotationDir};
+pub use signing_keys::{SigningKey, SigningKeyEntry, SigningKeyError, SigningKeys};
+pub use trust_store::{is_certificate_file_name, load as load_trust_store};
