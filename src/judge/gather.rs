@@ -1,0 +1,103 @@
+//! Brings the signatures of an image to where they are examined, one by one, until one is good.
+
+use jiff::Timestamp;
+
+use super::{Bounds, Question};
+use crate::envelope::Envelope;
+use crate::oci::{Descriptor, Repository, SignatureManifest};
+use crate::policy::{Statement, Trust};
+use crate::source::{Source, SourceError};
+use crate::verify::{Check, Outcome, Problem, SignatureReport, State, Subject, examine, malformed};
+
+/// What became of the signatures of an image.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// In the source's order; the last one is good, if any is.
+    pub(super) reports: Vec<SignatureReport>,
+    /// Whether there are more than were examined.
+    pub(super) truncated: bool,
+}
+
+impl Gathered {
+    /// Whether the last signature is good: none is examined after a good one.
+    pub(super) fn has_good(&self) -> bool {
+        self.reports.last().is_some_and(|report| report.outcome.decisive().is_none())
+    }
+
+    /// These, and then those of another source.
+    pub(super) fn and(mut self, next: Self) -> Self {
+        self.reports.extend(next.reports);
+        Self { reports: self.reports, truncated: self.truncated || next.truncated }
+    }
+}
+
+/// Examines the signatures in the source's order, up to the bound. One that cannot be fetched or read does not stand in
+/// the way of the next: anybody who may push could otherwise block every pull (Notary "Signing and Verification
+/// Workflow").
+pub(super) async fn signatures(
+    source: &dyn Source,
+    question: &Question,
+    statement: &Statement,
+    trust: &Trust,
+    bounds: Bounds,
+    now: Timestamp,
+) -> Result<Gathered, SourceError> {
+    let Question { repository, artifact, user_metadata, .. } = question;
+    let subject = Subject::artifact(artifact, user_metadata);
+    let referrers = match source.signatures(repository, artifact, bounds.max_signatures).await {
+        Err(SourceError::NotFound { .. }) => return Ok(Gathered { reports: Vec::new(), truncated: false }),
+        answer => answer?,
+    };
+    let mut reports = Vec::new();
+    for descriptor in &referrers.descriptors {
+        let outcome = match fetch(source, repository, artifact, descriptor, bounds).await {
+            Ok((media_type, bytes)) => match Envelope::parse(&media_type, &bytes, bounds.envelope_size) {
+                Ok(envelope) => examine(&envelope, subject, statement, trust).conclude(now),
+                Err(error) => malformed(&error),
+            },
+            Err(unread) => unread,
+        };
+        let is_good = outcome.decisive().is_none();
+        reports.push(SignatureReport { digest: Some(descriptor.digest.clone()), outcome });
+        if is_good {
+            break;
+        }
+    }
+    Ok(Gathered { reports, truncated: referrers.truncated })
+}
+
+/// The envelope of one signature: its media type and its bytes.
+async fn fetch(
+    source: &dyn Source,
+    repository: &Repository,
+    subject: &Descriptor,
+    descriptor: &Descriptor,
+    bounds: Bounds,
+) -> Result<(String, Vec<u8>), Outcome> {
+    let manifest = source.manifest(repository, descriptor).await.map_err(|error| unfetched(&error))?;
+    let signature = SignatureManifest::parse(&descriptor.media_type, manifest.bytes())
+        .map_err(|error| Outcome::unread(Check::Retrieval, State::Failed { problem: Problem::of(&error) }))?;
+    if signature.subject.as_ref().is_some_and(|named| !named.same_content(subject)) {
+        return Err(Outcome::unread(Check::Retrieval, State::Failed { problem: foreign(descriptor) }));
+    }
+    let envelope = signature.envelope;
+    let blob = source.blob(repository, &envelope, bounds.envelope_size).await.map_err(|error| unfetched(&error))?;
+    Ok((envelope.media_type, blob.bytes().to_vec()))
+}
+
+/// "It is not there" and "it is too large" are answers about this signature; every other failure leaves the question
+/// open.
+fn unfetched(error: &SourceError) -> Outcome {
+    let problem = Problem::of(error);
+    match error {
+        SourceError::NotFound { .. } => Outcome::unread(Check::Retrieval, State::Failed { problem }),
+        SourceError::TooLarge { .. } => Outcome::unread(Check::Limit, State::Failed { problem }),
+        _ => Outcome::unread(Check::Retrieval, State::Inconclusive { problem }),
+    }
+}
+
+fn foreign(descriptor: &Descriptor) -> Problem {
+    let message = format!("the signature manifest {} refers to another artifact", descriptor.digest.short());
+    let remedy = "the registry lists a signature that belongs to another image: sign this one";
+    Problem::new("signature-of-other-subject", &message, remedy)
+}
