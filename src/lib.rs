@@ -6,7 +6,13 @@ pub mod client;
 pub mod clock;
 #[cfg(feature = "host")]
 pub mod config;
+#[cfg(feature = "host")]
+pub mod daemon;
 pub mod envelope;
+#[cfg(feature = "host")]
+pub mod hook;
+#[cfg(feature = "host")]
+pub mod install;
 #[cfg(feature = "host")]
 pub mod judge;
 pub mod oci;

@@ -1,0 +1,13 @@
+//! The daemon as systemd starts it, and the verifier as containerd starts it: real processes, asked over real sockets.
+//!
+//! Nothing here waits by the clock: the daemon tells when it is ready, as it tells systemd.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may end in a panic")]
+
+mod api;
+mod ending;
+mod hooks;
+mod layers;
+mod node;
+mod reloading;
+mod starting;
