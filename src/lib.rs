@@ -1,6 +1,8 @@
 //! pratique admits container images to a node only when their signatures satisfy the node's policy.
 
 #[cfg(feature = "host")]
+pub mod cli;
+#[cfg(feature = "host")]
 pub mod client;
 #[cfg(feature = "host")]
 pub mod clock;

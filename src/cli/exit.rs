@@ -1,0 +1,90 @@
+//! Exit statuses, and errors on their way to a person.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::remedy::{Code, Remedy, one_line};
+use crate::verify::{Answer, Check};
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Done, or admitted.
+    Done,
+    /// Denied.
+    Denied,
+    /// Wrong usage.
+    Usage,
+    /// Could not tell: unreachable, time-out, unreadable.
+    Inconclusive,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Denied => 1,
+            Exit::Usage => 2,
+            Exit::Inconclusive => 3,
+        })
+    }
+}
+
+impl From<Answer> for Exit {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Admit => Self::Done,
+            Answer::Deny => Self::Denied,
+            Answer::Inconclusive => Self::Inconclusive,
+        }
+    }
+}
+
+/// Why a command could not do what it was asked.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) code: Code,
+    pub(super) message: String,
+    pub(super) remedy: Option<String>,
+    /// What of a verification it stood in the way of.
+    pub(super) check: Option<Check>,
+}
+
+impl Failure {
+    /// The command was asked for something that cannot be.
+    pub(super) fn usage(code: &'static str, message: String) -> Self {
+        Self { exit: Exit::Usage, code: Code(code), message, remedy: Some("see `--help`".into()), check: None }
+    }
+
+    /// Something that the command needs cannot be read, written or reached.
+    pub(super) fn unreadable(code: &'static str, message: String, remedy: Option<&str>) -> Self {
+        Self { exit: Exit::Inconclusive, code: Code(code), message, remedy: remedy.map(str::to_owned), check: None }
+    }
+
+    /// Wrong usage, as an error states it.
+    pub(super) fn usage_of(error: &impl Remedy) -> Self {
+        Self { exit: Exit::Usage, ..Self::of(error) }
+    }
+
+    /// An error on the way, as it states itself.
+    pub(super) fn of(error: &impl Remedy) -> Self {
+        Self {
+            exit: Exit::Inconclusive,
+            code: error.code(),
+            message: one_line(error),
+            remedy: error.remedy(),
+            check: None,
+        }
+    }
+
+    /// The same failure, said of this file.
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        Self { message: format!("{}: {}", path.display(), self.message), ..self }
+    }
+
+    /// The same failure, as one that stood in the way of this check.
+    pub(super) fn about(self, check: Check) -> Self {
+        Self { check: Some(check), ..self }
+    }
+}

@@ -1,0 +1,192 @@
+//! `pratique inspect`: what the signatures of an image say, field by field. Nothing is judged and nothing believed.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::exit::{Exit, Failure};
+use super::registry::{ListArguments, Listed};
+use super::{Output, output};
+use crate::envelope::limits::MAX_ENVELOPE_SIZE;
+use crate::envelope::{Envelope, Payload};
+use crate::oci::{Descriptor, Repository, SignatureManifest};
+use crate::pki::Certificate;
+use crate::source::Source;
+use crate::source::registry::Registry;
+use crate::verify::Problem;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Inspection {
+    reference: String,
+    media_type: String,
+    signatures: Vec<Shown>,
+    /// Whether there are more than are shown.
+    truncated: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    digest: String,
+    #[serde(flatten)]
+    content: Content,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content {
+    Readable(Box<Fields>),
+    Unreadable { problem: Problem },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields {
+    media_type: String,
+    signature_algorithm: String,
+    signed_attributes: SignedFields,
+    user_defined_attributes: std::collections::BTreeMap<String, String>,
+    unsigned_attributes: UnsignedFields,
+    certificates: Vec<CertificateFields>,
+    signed_artifact: Option<Descriptor>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SignedFields {
+    signing_scheme: &'static str,
+    signing_time: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiry: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification_plugin: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extended_critical: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnsignedFields {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_agent: Option<String>,
+    has_timestamp: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CertificateFields {
+    #[serde(rename = "SHA256Fingerprint")]
+    fingerprint: String,
+    issued_to: String,
+    issued_by: String,
+    not_before: Timestamp,
+    expiry: Timestamp,
+}
+
+pub(super) async fn run(arguments: ListArguments, output: Output) -> Result<Exit, Failure> {
+    let Listed { registry, target, referrers } = arguments.list("inspects").await?;
+    let repository = target.reference.repository();
+    let mut signatures = Vec::new();
+    for descriptor in &referrers.descriptors {
+        let content = match read(&registry, repository, descriptor).await {
+            Ok(fields) => Content::Readable(Box::new(fields)),
+            Err(problem) => Content::Unreadable { problem },
+        };
+        signatures.push(Shown { digest: descriptor.digest.to_string(), content });
+    }
+    let all_readable = signatures.iter().all(|shown| matches!(shown.content, Content::Readable(_)));
+    let exit = if all_readable { Exit::Done } else { Exit::Inconclusive };
+    let inspection = Inspection {
+        reference: target.pinned().to_string(),
+        media_type: target.descriptor.media_type,
+        signatures,
+        truncated: referrers.truncated,
+    };
+    output::print(output, &inspection, || tree(&inspection));
+    Ok(exit)
+}
+
+async fn read(registry: &Registry, repository: &Repository, descriptor: &Descriptor) -> Result<Fields, Problem> {
+    let manifest = registry.manifest(repository, descriptor).await.map_err(|error| Problem::of(&error))?;
+    let manifest =
+        SignatureManifest::parse(&descriptor.media_type, manifest.bytes()).map_err(|error| Problem::of(&error))?;
+    let blob =
+        registry.blob(repository, &manifest.envelope, MAX_ENVELOPE_SIZE).await.map_err(|error| Problem::of(&error))?;
+    let envelope = Envelope::parse(&manifest.envelope.media_type, blob.bytes(), MAX_ENVELOPE_SIZE)
+        .map_err(|error| Problem::of(&error))?;
+    fields(&envelope)
+}
+
+fn fields(envelope: &Envelope) -> Result<Fields, Problem> {
+    let signed = envelope.signed_attributes();
+    let unsigned = envelope.unsigned_attributes();
+    let mut artifact = Payload::parse(envelope.payload()).ok().map(|payload| payload.target_artifact);
+    let user_metadata = artifact.as_mut().map(|artifact| std::mem::take(&mut artifact.annotations));
+    Ok(Fields {
+        media_type: envelope.format().media_type().to_owned(),
+        signature_algorithm: envelope.algorithm().to_string(),
+        signed_attributes: SignedFields {
+            signing_scheme: signed.scheme.as_str(),
+            signing_time: signed.signing_time,
+            expiry: signed.expiry,
+            verification_plugin: signed.plugin.as_ref().map(|plugin| plugin.name.clone()),
+            extended_critical: signed.extended_critical.clone(),
+        },
+        user_defined_attributes: user_metadata.unwrap_or_default(),
+        unsigned_attributes: UnsignedFields {
+            signing_agent: unsigned.signing_agent.clone(),
+            has_timestamp: unsigned.timestamp_signature.is_some(),
+        },
+        certificates: envelope.certificates().iter().map(|der| certificate(der)).collect::<Result<_, _>>()?,
+        signed_artifact: artifact,
+    })
+}
+
+fn certificate(der: &[u8]) -> Result<CertificateFields, Problem> {
+    let certificate = Certificate::from_der(der).map_err(|error| Problem::of(&error))?;
+    Ok(CertificateFields {
+        fingerprint: certificate.thumbprint(),
+        issued_to: certificate.subject().to_string(),
+        issued_by: certificate.issuer().to_string(),
+        not_before: certificate.not_before(),
+        expiry: certificate.not_after(),
+    })
+}
+
+/// The JSON document as a tree of the same names, so that both forms always show the same.
+fn tree(inspection: &Inspection) -> String {
+    let mut lines = vec![inspection.reference.clone()];
+    if inspection.signatures.is_empty() {
+        lines.push("└── no signature".to_owned());
+    }
+    let count = inspection.signatures.len();
+    for (index, shown) in inspection.signatures.iter().enumerate() {
+        let value = serde_json::to_value(shown).unwrap_or_default();
+        branch(&mut lines, "", &shown.digest, value, index + 1 == count);
+    }
+    if inspection.truncated {
+        lines.push(format!("there are more than the {count} shown"));
+    }
+    lines.iter().map(|line| crate::remedy::printable(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// One node of the tree with all that hangs on it.
+fn branch(lines: &mut Vec<String>, indent: &str, name: &str, value: serde_json::Value, is_last: bool) {
+    let (joint, below) = if is_last { ("└── ", "    ") } else { ("├── ", "│   ") };
+    let children: Vec<(String, serde_json::Value)> = match value {
+        serde_json::Value::Object(members) => {
+            members.into_iter().filter(|(key, _)| key != "digest" || !indent.is_empty()).collect()
+        }
+        serde_json::Value::Array(items) => {
+            items.into_iter().enumerate().map(|(i, item)| ((i + 1).to_string(), item)).collect()
+        }
+        serde_json::Value::String(text) => return lines.push(format!("{indent}{joint}{name}: {text}")),
+        other => return lines.push(format!("{indent}{joint}{name}: {other}")),
+    };
+    lines.push(format!("{indent}{joint}{name}"));
+    let indent = format!("{indent}{below}");
+    let count = children.len();
+    for (index, (name, value)) in children.into_iter().enumerate() {
+        branch(lines, &indent, &name, value, index + 1 == count);
+    }
+}

@@ -1,0 +1,43 @@
+//! `pratique ls`: the signatures of an image, as the registry lists them.
+
+use serde::Serialize;
+
+use super::exit::{Exit, Failure};
+use super::registry::{ListArguments, Listed};
+use super::{Output, output};
+use crate::oci::{Descriptor, media_type};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listing {
+    reference: String,
+    artifact: Descriptor,
+    signatures: Vec<Descriptor>,
+    /// Whether there are more than are listed.
+    truncated: bool,
+}
+
+pub(super) async fn run(arguments: ListArguments, output: Output) -> Result<Exit, Failure> {
+    let Listed { target, referrers, .. } = arguments.list("lists").await?;
+    let listing = Listing {
+        reference: target.pinned().to_string(),
+        artifact: target.descriptor,
+        signatures: referrers.descriptors,
+        truncated: referrers.truncated,
+    };
+    output::print(output, &listing, || tree(&listing));
+    Ok(Exit::Done)
+}
+
+fn tree(listing: &Listing) -> String {
+    let Some((last, rest)) = listing.signatures.split_last() else {
+        return format!("{} has no signature", listing.reference);
+    };
+    let mut lines = vec![listing.reference.clone(), format!("└── {}", media_type::NOTARY_SIGNATURE)];
+    lines.extend(rest.iter().map(|signature| format!("    ├── {}", signature.digest)));
+    lines.push(format!("    └── {}", last.digest));
+    if listing.truncated {
+        lines.push(format!("there are more than the {} listed", listing.signatures.len()));
+    }
+    lines.join("\n")
+}

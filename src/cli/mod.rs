@@ -1,0 +1,110 @@
+//! The command line, for people and pipelines.
+//!
+//! Every command gives one of four exit statuses: 0 done or admitted, 1 denied, 2 wrong usage, 3 could not tell. Results
+//! go to stdout, hints and warnings to stderr, and `--output json` has the same codes as the text.
+
+mod cert;
+mod exit;
+mod inspect;
+mod install;
+mod ls;
+mod notation_dir;
+mod output;
+mod registry;
+mod sign;
+mod test_certificate;
+mod verify;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use exit::{Exit, Failure};
+
+const EXIT_STATUSES: &str = "Exit status: 0 done or admitted, 1 denied, 2 wrong usage, 3 could not tell";
+
+/// Admits container images to a node only when their signatures satisfy the node's policy.
+#[derive(Debug, Parser)]
+#[command(name = "pratique", version, about, max_term_width = 100, after_help = EXIT_STATUSES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How results are printed.
+    #[arg(long, short = 'o', value_enum, default_value_t = Output::Text, global = true)]
+    output: Output,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// For programs: stable members and codes.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Sign an image in a registry.
+    Sign(sign::Arguments),
+    /// Verify an image against the trust policy.
+    Verify(verify::Arguments),
+    /// List the signatures of an image.
+    Ls(registry::ListArguments),
+    /// Show what the signatures of an image say, without judging them.
+    Inspect(registry::ListArguments),
+    /// Add trust anchors; make certificates for testing.
+    #[command(subcommand)]
+    Cert(cert::Command),
+    /// Put pratique's hooks into containerd's configuration.
+    Install(install::InstallArguments),
+    /// Take exactly those hooks out again.
+    Uninstall(install::UninstallArguments),
+}
+
+/// Runs the command line with the process's arguments.
+pub fn main() -> ExitCode {
+    run(std::env::args_os()).into()
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let output = cli.output;
+    dispatch(cli.command, output).unwrap_or_else(|failure| {
+        output::failure(output, &failure);
+        failure.exit
+    })
+}
+
+/// Help and version are asked for and go to stdout; everything else is wrong usage.
+fn usage(error: &clap::Error) -> Exit {
+    // Nothing to do about a closed terminal.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done,
+        _ => Exit::Usage,
+    }
+}
+
+fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
+    match command {
+        Command::Sign(arguments) => block_on(sign::run(arguments, output)),
+        Command::Verify(arguments) => block_on(verify::run(arguments, output)),
+        Command::Ls(arguments) => block_on(ls::run(arguments, output)),
+        Command::Inspect(arguments) => block_on(inspect::run(arguments, output)),
+        Command::Cert(command) => cert::run(command, output),
+        Command::Install(arguments) => install::install(arguments, output),
+        Command::Uninstall(arguments) => install::uninstall(arguments, output),
+    }
+}
+
+/// One thread is enough: a command asks one registry a handful of questions, and more threads only cost start-up time.
+fn block_on(work: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::unreadable("no-runtime", format!("cannot start: {error}"), None))?.block_on(work)
+}

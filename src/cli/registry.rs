@@ -1,0 +1,123 @@
+//! Arguments about registries, shared by every command that talks to one.
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::exit::Failure;
+use super::notation_dir::NotationDirArgument;
+use super::output;
+use crate::oci::{Descriptor, Digest, Reference};
+use crate::source::registry::{Credential, Credentials, Registry, RegistryOptions, Secret};
+use crate::source::{Referrers, Source, SourceError};
+use crate::verify::Check;
+
+/// How long a password on stdin may be, in bytes: registries issue tokens of a few kilobytes.
+const MAX_PASSWORD: u64 = 64 * 1024;
+
+#[derive(Debug, Args)]
+pub(super) struct RegistryArguments {
+    /// Speak plain http to this registry (host or host:port; may be given again). Loopback needs no such leave.
+    #[arg(long = "insecure-registry", value_name = "HOST")]
+    insecure: Vec<String>,
+    /// The user name for the registry. Without it, Docker's configuration is asked.
+    #[arg(long, short = 'u', requires = "password_stdin")]
+    username: Option<String>,
+    /// Read the password for the registry from stdin.
+    #[arg(long, requires = "username")]
+    password_stdin: bool,
+    /// The directory of Docker's `config.json`.
+    #[arg(long, value_name = "DIR", env = "DOCKER_CONFIG")]
+    docker_config: Option<PathBuf>,
+}
+
+impl RegistryArguments {
+    /// The registries, with the credentials and the leave that the arguments give. `insecure` are further hosts, from a
+    /// configuration file.
+    pub(super) fn open(self, mut insecure: Vec<String>) -> Result<Registry, Failure> {
+        insecure.extend(self.insecure);
+        let credentials = if let Some(username) = self.username {
+            Credentials::Given(Credential::Password { username, password: Secret::new(password_from_stdin()?) })
+        } else {
+            let directory = self.docker_config.or_else(default_docker_config);
+            Credentials::Files(directory.map(|directory| directory.join("config.json")).into_iter().collect())
+        };
+        Ok(Registry::new(RegistryOptions { insecure, credentials, ..RegistryOptions::default() }))
+    }
+}
+
+fn default_docker_config() -> Option<PathBuf> {
+    std::env::home_dir().map(|home| home.join(".docker"))
+}
+
+fn password_from_stdin() -> Result<String, Failure> {
+    let mut password = String::new();
+    let read = std::io::stdin().take(MAX_PASSWORD).read_to_string(&mut password);
+    read.map_err(|error| {
+        Failure::usage("password-unreadable", format!("cannot read the password from stdin: {error}"))
+    })?;
+    Ok(password.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// An image that a command is about: its name as typed, and what it points to now.
+pub(super) struct Target {
+    pub(super) reference: Reference,
+    pub(super) descriptor: Descriptor,
+}
+
+impl Target {
+    /// Asks the registry once; from then on everything is about the digest.
+    pub(super) async fn resolve(registry: &Registry, reference: &str) -> Result<Self, Failure> {
+        let reference: Reference = reference.parse().map_err(|error| Failure::usage_of(&error))?;
+        let descriptor =
+            registry.resolve(&reference).await.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
+        Ok(Self { reference, descriptor })
+    }
+
+    /// `registry/repository@digest`.
+    pub(super) fn pinned(&self) -> Reference {
+        self.reference.pinned(self.digest().clone())
+    }
+
+    pub(super) fn digest(&self) -> &Digest {
+        &self.descriptor.digest
+    }
+}
+
+/// What `ls` and `inspect` are asked: the signatures of an image.
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// The image: registry/repository:tag or registry/repository@digest.
+    image: String,
+    /// How many signatures are shown at most.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    max_signatures: u16,
+    #[command(flatten)]
+    registry: RegistryArguments,
+    #[command(flatten)]
+    notation_dir: NotationDirArgument,
+}
+
+/// An image and its signatures, as its registry lists them.
+pub(super) struct Listed {
+    pub(super) registry: Registry,
+    pub(super) target: Target,
+    pub(super) referrers: Referrers,
+}
+
+impl ListArguments {
+    /// Asks the registry. `does` is what the command does with a tag, for the warning about it.
+    pub(super) async fn list(self, does: &str) -> Result<Listed, Failure> {
+        let insecure = self.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
+        let registry = self.registry.open(insecure)?;
+        let target = Target::resolve(&registry, &self.image).await?;
+        output::warn_about_tag(&target.reference, does);
+        let (repository, limit) = (target.reference.repository(), usize::from(self.max_signatures));
+        let referrers = match registry.signatures(repository, &target.descriptor, limit).await {
+            Err(SourceError::NotFound { .. }) => Referrers::default(),
+            answer => answer.map_err(|error| Failure::of(&error).about(Check::Retrieval))?,
+        };
+        Ok(Listed { registry, target, referrers })
+    }
+}

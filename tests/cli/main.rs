@@ -1,0 +1,26 @@
+//! The command line, held by what it prints and by its exit status: the real binary, a notation directory of its own for
+//! each test, and a registry that does as it is told.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may end in a panic"
+)]
+
+#[path = "../support/registry.rs"]
+mod registry;
+
+mod node;
+
+mod bad_input;
+mod cert;
+mod hostile;
+mod inspect;
+mod ls;
+mod sign;
+mod tls;
+mod usage;
+mod vectors;
+mod verify;
