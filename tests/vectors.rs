@@ -1,0 +1,447 @@
+//! The Notary vectors: every case gives the expected verdict and the check that failed.
+//!
+//! `tests/vectors/README.md` tells the format. Known differences stand in `tests/vectors/exceptions.toml`, each with its
+//! reason; an exception that no longer holds fails too.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may end in a panic"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pratique::config::NotationDir;
+use pratique::envelope::{Envelope, Format, limits::DEFAULT_ENVELOPE_SIZE};
+use pratique::judge::{Bounds, Places, Question};
+use pratique::oci::{Descriptor, Digest, DigestAlgorithm, Reference, media_type};
+use pratique::pki::Certificate;
+use pratique::policy::{LevelName, Policy, Trust};
+use pratique::remedy::Remedy;
+use pratique::source::{Source, layout::Layout};
+use pratique::verify::{Answer, SignatureReport, Subject, Target, Verdict, VerdictInput, examine, govern, malformed};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+#[test]
+fn envelopes_give_the_verdict_they_expect() {
+    let cases: Vec<EnvelopeCase> = read_json("cases.json");
+    assert_eq!(cases.len(), 114);
+    check("cases", cases.iter().map(|case| (case.case.as_str(), case.expected.answer(), case.run())));
+}
+
+#[test]
+fn policies_select_the_statement_they_expect() {
+    let cases: Vec<PolicyCase> = read_json("policy-cases.json");
+    assert_eq!(cases.len(), 36);
+    check("policy-cases", cases.iter().map(|case| (case.case.as_str(), case.expected.answer(), case.run())));
+}
+
+#[test]
+fn policy_files_are_read_in_the_order_they_expect() {
+    let cases: Vec<PolicyFileCase> = read_json("policy-file-cases.json");
+    assert_eq!(cases.len(), 4);
+    check("policy-file-cases", cases.iter().map(|case| (case.case.as_str(), case.expected.answer(), case.run())));
+}
+
+#[test]
+fn trusted_identities_match_the_subjects_they_expect() {
+    let cases: Vec<NameCase> = read_json("dn-cases.json");
+    assert_eq!(cases.len(), 20);
+    check("dn-cases", cases.iter().map(|case| (case.case.as_str(), case.expected.result.clone(), case.run())));
+}
+
+#[test]
+fn blobs_give_the_verdict_they_expect() {
+    let cases: Vec<BlobCase> = read_json("blob-cases.json");
+    assert_eq!(cases.len(), 14);
+    check("blob-cases", cases.iter().map(|case| (case.case.as_str(), case.expected.answer(), case.run())));
+}
+
+#[test]
+fn layouts_list_the_signatures_and_give_the_verdict_they_expect() {
+    let cases: Vec<LayoutCase> = read_json("layout-cases.json");
+    assert_eq!(cases.len(), 11);
+    check("layout-cases", cases.iter().map(|case| (case.case.as_str(), case.expected.answer(), case.run())));
+}
+
+/// Compares every case with what is expected, or with what its exception says.
+fn check<'a>(file: &str, cases: impl Iterator<Item = (&'a str, String, String)>) {
+    let exceptions = exceptions(file);
+    let mut unused: BTreeSet<&str> = exceptions.keys().map(String::as_str).collect();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for (name, expected, got) in cases {
+        count += 1;
+        let exception = exceptions.get(name);
+        unused.remove(name);
+        if exception.is_some() && got == expected {
+            wrong.push(format!("{name}: gives {got} as the vector expects; take its exception away"));
+        }
+        let wanted = exception.map_or(&expected, |exception| &exception.gives);
+        if got != *wanted {
+            wrong.push(format!("{name}: expected {wanted}, got {got}"));
+        }
+    }
+    wrong.extend(unused.into_iter().map(|name| format!("{name}: an exception without a case")));
+    assert!(wrong.is_empty(), "{} of {count} vectors of {file}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[derive(Deserialize)]
+struct Exception {
+    gives: String,
+    reason: String,
+}
+
+fn exceptions(file: &str) -> BTreeMap<String, Exception> {
+    let text = fs::read_to_string(vectors().join("exceptions.toml")).unwrap();
+    let mut files: BTreeMap<String, BTreeMap<String, Exception>> = toml::from_str(&text).unwrap();
+    let exceptions = files.remove(file).unwrap_or_default();
+    assert!(exceptions.values().all(|exception| exception.reason.len() > 20), "every exception says why");
+    exceptions
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EnvelopeCase {
+    case: String,
+    envelope: PathBuf,
+    media_type: String,
+    descriptor: Descriptor,
+    trust_store: Option<PathBuf>,
+    #[serde(default)]
+    trust_store_symlinks: BTreeMap<PathBuf, PathBuf>,
+    policy: PathBuf,
+    artifact_reference: String,
+    #[serde(default)]
+    user_metadata: BTreeMap<String, String>,
+    expected: ExpectedVerdict,
+}
+
+#[derive(Deserialize)]
+struct ExpectedVerdict {
+    outcome: String,
+    failed_check: Option<String>,
+    #[serde(default)]
+    logged: Vec<String>,
+}
+
+impl ExpectedVerdict {
+    fn answer(&self) -> String {
+        match (self.outcome.as_str(), &self.failed_check) {
+            ("accept", None) if self.logged.is_empty() => "accept".to_owned(),
+            ("accept", None) => format!("accept, logged {}", self.logged.join(" ")),
+            ("reject", Some(check)) => format!("reject {check}"),
+            other => panic!("a vector expects {other:?}"),
+        }
+    }
+}
+
+impl EnvelopeCase {
+    fn run(&self) -> String {
+        answer_of(&self.verdict(&self.trust()))
+    }
+
+    fn verdict(&self, trust: &Trust) -> Verdict {
+        let reference: Reference = self.artifact_reference.parse().unwrap();
+        let now = pratique::clock::now();
+        let input = VerdictInput { reference: &self.artifact_reference, artifact: &self.descriptor, trust, now };
+        let statement = match govern(input, reference.repository()) {
+            Ok(statement) => statement,
+            Err(verdict) => return *verdict,
+        };
+        let subject = Subject::artifact(&self.descriptor, &self.user_metadata);
+        let outcome = match Envelope::parse(&self.media_type, &read_envelope(&self.envelope), DEFAULT_ENVELOPE_SIZE) {
+            Ok(envelope) => examine(&envelope, subject, statement, trust).conclude(now),
+            Err(error) => malformed(&error),
+        };
+        Verdict::of_signatures(input, statement, vec![SignatureReport { digest: None, outcome }], false)
+    }
+
+    fn trust(&self) -> Trust {
+        let directory = configuration(self.trust_store.as_deref(), &self.policy, "trustpolicy.json");
+        for (link, target) in &self.trust_store_symlinks {
+            std::os::unix::fs::symlink(target, directory.path().join("truststore").join(link)).unwrap();
+        }
+        notation_dir(&directory).load_trust().unwrap()
+    }
+}
+
+/// A configuration directory with this trust store and this policy.
+fn configuration(trust_store: Option<&Path>, policy: &Path, policy_name: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let store = directory.path().join("truststore");
+    fs::create_dir(&store).unwrap();
+    if let Some(source) = trust_store {
+        copy_tree(&vectors().join(source), &store);
+    }
+    fs::copy(vectors().join(policy), directory.path().join(policy_name)).unwrap();
+    directory
+}
+
+fn notation_dir(directory: &TempDir) -> NotationDir {
+    NotationDir::new(directory.path().to_path_buf())
+}
+
+/// A verdict that could not be reached counts as a rejection only where the vector itself speaks of what the operator
+/// has not provided; elsewhere it is told apart.
+fn answer_of(verdict: &Verdict) -> String {
+    let failed = verdict.failed.map(|check| serde_json::to_value(check).unwrap());
+    let failed = failed.as_ref().and_then(|check| check.as_str()).unwrap_or_default();
+    let is_store_problem = verdict.code.as_str().starts_with("trust-store-");
+    match verdict.answer() {
+        Answer::Admit if verdict.logged.is_empty() => "accept".to_owned(),
+        Answer::Admit => {
+            let logged = serde_json::to_value(&verdict.logged).unwrap();
+            let logged: Vec<&str> = logged.as_array().unwrap().iter().map(|check| check.as_str().unwrap()).collect();
+            format!("accept, logged {}", logged.join(" "))
+        }
+        Answer::Inconclusive if !is_store_problem => format!("inconclusive {failed}"),
+        Answer::Deny | Answer::Inconclusive => format!("reject {failed}"),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BlobCase {
+    case: String,
+    blob: PathBuf,
+    signature: PathBuf,
+    signature_name: String,
+    trust_store: PathBuf,
+    policy: PathBuf,
+    policy_name: Option<String>,
+    blob_media_type: Option<String>,
+    #[serde(default)]
+    user_metadata: BTreeMap<String, String>,
+    expected: ExpectedVerdict,
+}
+
+impl BlobCase {
+    fn run(&self) -> String {
+        let directory = configuration(Some(&self.trust_store), &self.policy, "trustpolicy.blob.json");
+        let trust = notation_dir(&directory).load_blob_trust().unwrap();
+        match Format::from_signature_file_name(&self.signature_name) {
+            Ok(format) => answer_of(&self.verdict(format, &trust)),
+            Err(error) => format!("reject {}", error.code()),
+        }
+    }
+
+    fn verdict(&self, format: Format, trust: &Trust) -> Verdict {
+        let content = fs::read(vectors().join(&self.blob)).unwrap();
+        let envelope = Envelope::parse(format.media_type(), &read_envelope(&self.signature), DEFAULT_ENVELOPE_SIZE);
+        let hash = envelope.as_ref().map_or(DigestAlgorithm::Sha256, |envelope| envelope.algorithm().hash());
+        let media_type = self.blob_media_type.as_deref();
+        let artifact = Descriptor {
+            digest: hash.of(&content),
+            ..Descriptor::of(media_type.unwrap_or(media_type::OCTET_STREAM), &content)
+        };
+        let now = pratique::clock::now();
+        let input = VerdictInput { reference: &self.signature_name, artifact: &artifact, trust, now };
+        let name = self.policy_name.as_deref();
+        let Some(statement) = trust.policy().statement_for_blob(name) else {
+            return Verdict::without_blob_statement(input, name);
+        };
+        if statement.level() == LevelName::Skip {
+            return Verdict::skipped(input, statement);
+        }
+        let target = Target::Blob { digest: &artifact.digest, size: artifact.size, media_type };
+        let subject = Subject { target, user_metadata: &self.user_metadata };
+        let outcome = match envelope {
+            Ok(envelope) => examine(&envelope, subject, statement, trust).conclude(now),
+            Err(error) => malformed(&error),
+        };
+        Verdict::of_signatures(input, statement, vec![SignatureReport { digest: None, outcome }], false)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LayoutCase {
+    case: String,
+    layout: PathBuf,
+    reference: String,
+    scope: String,
+    trust_store: PathBuf,
+    policy: PathBuf,
+    max_signatures: Option<usize>,
+    expected: ExpectedListing,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExpectedListing {
+    #[serde(flatten)]
+    verdict: ExpectedVerdict,
+    signatures: BTreeSet<Digest>,
+    verified_by: BTreeSet<Digest>,
+}
+
+impl ExpectedListing {
+    fn answer(&self) -> String {
+        listing(&self.verdict.answer(), &self.signatures, !self.verified_by.is_empty())
+    }
+}
+
+/// The verdict, what the layout lists, and whether one of those was good that may be.
+fn listing(verdict: &str, signatures: &BTreeSet<Digest>, is_verified: bool) -> String {
+    let listed: Vec<String> = signatures.iter().map(Digest::short).collect();
+    format!("{verdict}, lists [{}]{}", listed.join(" "), if is_verified { ", verified by a good one" } else { "" })
+}
+
+impl LayoutCase {
+    fn run(&self) -> String {
+        tokio::runtime::Runtime::new().unwrap().block_on(self.answer())
+    }
+
+    async fn answer(&self) -> String {
+        let directory = configuration(Some(&self.trust_store), &self.policy, "trustpolicy.json");
+        let trust = notation_dir(&directory).load_trust().unwrap();
+        let layout = Layout::open(vectors().join(&self.layout)).await.unwrap();
+        let reference: Reference = format!("{}{}", self.scope, self.reference).parse().unwrap();
+        let artifact = layout.resolve(&reference).await.unwrap();
+        let referrers = layout.signatures(reference.repository(), &artifact, 100).await.unwrap();
+        assert!(!referrers.truncated);
+        let signatures = referrers.descriptors.iter().map(|descriptor| descriptor.digest.clone()).collect();
+
+        let question = Question {
+            reference: reference.pinned(artifact.digest.clone()).to_string(),
+            repository: reference.repository().clone(),
+            artifact,
+            user_metadata: BTreeMap::new(),
+            places: Places::default(),
+        };
+        let bounds = Bounds {
+            total_timeout: Duration::from_secs(60),
+            max_signatures: self.max_signatures.unwrap_or(100),
+            envelope_size: DEFAULT_ENVELOPE_SIZE,
+        };
+        let verdict = pratique::judge::examine(&layout, &trust, &question, bounds, pratique::clock::now()).await;
+        assert!(verdict.signatures.len() <= bounds.max_signatures);
+        assert_eq!(verdict.truncated, referrers.descriptors.len() > bounds.max_signatures);
+        let good = verdict.signatures.last().filter(|report| report.outcome.decisive().is_none());
+        let is_verified = good.is_some_and(|good| self.expected.verified_by.contains(good.digest.as_ref().unwrap()));
+        listing(&answer_of(&verdict), &signatures, is_verified)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PolicyCase {
+    case: String,
+    policy_text: String,
+    artifact_reference: String,
+    expected: ExpectedStatement,
+}
+
+#[derive(Deserialize)]
+struct ExpectedStatement {
+    result: String,
+    statement: Option<String>,
+}
+
+impl ExpectedStatement {
+    fn answer(&self) -> String {
+        self.statement.as_ref().map_or_else(|| self.result.clone(), |name| format!("statement {name}"))
+    }
+}
+
+impl PolicyCase {
+    fn run(&self) -> String {
+        let repository = self.artifact_reference.rsplit_once('@').unwrap().0;
+        match Policy::parse(self.policy_text.as_bytes()) {
+            Err(_) => "invalid".to_owned(),
+            Ok(policy) => statement_name(&policy, repository),
+        }
+    }
+}
+
+fn statement_name(policy: &Policy, repository: &str) -> String {
+    let statement = policy.statement_for_scope(repository);
+    statement.map_or_else(|| "none".to_owned(), |statement| format!("statement {}", statement.name()))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PolicyFileCase {
+    case: String,
+    files: BTreeMap<PathBuf, PathBuf>,
+    artifact_reference: String,
+    expected: ExpectedStatement,
+}
+
+impl PolicyFileCase {
+    fn run(&self) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, source) in &self.files {
+            fs::copy(vectors().join(source), directory.path().join(name)).unwrap();
+        }
+        let repository = self.artifact_reference.rsplit_once('@').unwrap().0;
+        match notation_dir(&directory).load_trust() {
+            Err(_) => "error".to_owned(),
+            Ok(trust) => statement_name(trust.policy(), repository),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NameCase {
+    case: String,
+    trusted_identities: Vec<String>,
+    subject_cert: PathBuf,
+    expected: ExpectedStatement,
+}
+
+impl NameCase {
+    fn run(&self) -> String {
+        let document = serde_json::json!({
+            "version": "1.0",
+            "trustPolicies": [{
+                "name": "names", "registryScopes": ["*"], "signatureVerification": {"level": "strict"},
+                "trustStores": ["ca:dn"], "trustedIdentities": self.trusted_identities,
+            }],
+        });
+        let Ok(policy) = Policy::parse(document.to_string().as_bytes()) else { return "invalid-policy".to_owned() };
+        let certificate = Certificate::read_all(&fs::read(vectors().join(&self.subject_cert)).unwrap()).unwrap();
+        let accepts = policy.statements()[0].identities().accepts(certificate[0].subject());
+        if accepts { "match".to_owned() } else { "no-match".to_owned() }
+    }
+}
+
+fn read_envelope(path: &Path) -> Vec<u8> {
+    let bytes = fs::read(vectors().join(path)).unwrap();
+    if path.extension().is_some_and(|extension| extension == "gz") {
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked).unwrap();
+        return unpacked;
+    }
+    bytes
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            fs::create_dir_all(&target).unwrap();
+            copy_tree(&entry.path(), &target);
+        } else if entry.file_name() != ".gitkeep" {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn read_json<T: DeserializeOwned>(name: &str) -> T {
+    serde_json::from_slice(&fs::read(vectors().join(name)).unwrap()).unwrap()
+}
+
+fn vectors() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+}
