@@ -1,0 +1,99 @@
+//! Images as archives, the way they travel without a registry; and images that no builder would make.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pratique::oci::Digest;
+use serde_json::{Value, json};
+
+use crate::node::{Image, Node};
+use crate::tools::{succeed, tool};
+
+/// An OCI layout, copied so that it can be changed.
+pub struct Layout(PathBuf);
+
+impl Layout {
+    /// A copy of this layout in the node's folder.
+    pub fn copy(node: &Node, layout: &Path, name: &str) -> Self {
+        let copy = node.folder().join(format!("layout-{name}"));
+        succeed(Command::new("cp").arg("-r").arg(layout).arg(&copy));
+        Self(copy)
+    }
+
+    /// An image with all its signatures, out of a registry.
+    pub fn with_signatures(node: &Node, image: &Image, name: &str) -> Self {
+        let layout = node.folder().join(format!("layout-{name}"));
+        let mut oras = Command::new(tool("oras"));
+        oras.args(["cp", "--no-tty", "--recursive", "--from-plain-http", "--to-oci-layout", &image.reference]);
+        succeed(oras.arg(format!("{}:v1", layout.display())));
+        Self(layout)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The digest of the image.
+    pub fn digest(&self) -> String {
+        self.index()["manifests"][0]["digest"].as_str().expect("the index names an image").to_owned()
+    }
+
+    /// Another config over the same layers: another image, of which every byte that is unpacked is known.
+    pub fn with_other_config(self, message: &str) -> Self {
+        let mut manifest = self.document(&self.digest());
+        let mut config = self.document(manifest["config"]["digest"].as_str().expect("a config"));
+        config["config"]["Cmd"] = json!(["/bin/echo", message]);
+        let (digest, size) = self.put(&config.to_string());
+        manifest["config"]["digest"] = json!(digest);
+        manifest["config"]["size"] = json!(size);
+        self.with_manifest(&manifest.to_string())
+    }
+
+    /// The same image in a manifest that containerd reads and a strict reader does not: Go's JSON does not tell `Layers`
+    /// from `layers`.
+    pub fn with_odd_manifest(self) -> Self {
+        let manifest = self.document(&self.digest()).to_string().replace("\"layers\"", "\"Layers\"");
+        self.with_manifest(&manifest)
+    }
+
+    fn with_manifest(self, manifest: &str) -> Self {
+        let (digest, size) = self.put(manifest);
+        fs::remove_file(self.blob(&self.digest())).expect("the layout can be written");
+        let mut index = self.index();
+        index["manifests"][0]["digest"] = json!(digest);
+        index["manifests"][0]["size"] = json!(size);
+        fs::write(self.0.join("index.json"), index.to_string()).expect("the layout can be written");
+        self
+    }
+
+    /// The archive of this layout, as `ctr images import` reads it.
+    pub fn archive(&self) -> PathBuf {
+        let archive = self.0.with_extension("tar");
+        succeed(Command::new("tar").arg("-C").arg(&self.0).arg("-cf").arg(&archive).arg("."));
+        archive
+    }
+
+    fn index(&self) -> Value {
+        read(&self.0.join("index.json"))
+    }
+
+    fn document(&self, digest: &str) -> Value {
+        read(&self.blob(digest))
+    }
+
+    fn blob(&self, digest: &str) -> PathBuf {
+        self.0.join("blobs").join(digest.replace(':', "/"))
+    }
+
+    fn put(&self, text: &str) -> (String, usize) {
+        let digest = Digest::sha256(text.as_bytes()).to_string();
+        fs::write(self.blob(&digest), text).expect("the layout can be written");
+        (digest, text.len())
+    }
+}
+
+fn read(path: &Path) -> Value {
+    let text = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).expect("JSON")
+}

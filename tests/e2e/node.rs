@@ -1,0 +1,231 @@
+//! A node of its own for each test: a containerd and a registry in a private folder.
+//!
+//! `tests/env/node.sh` starts them and cleans up after them. The shell that does so waits at a pipe from this process
+//! and ends when the pipe does; so shims, mounts and sockets also go when a test panics or the tests are killed.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::tools::{layout, own, repository, run, script, succeed, text, tool, tools};
+
+/// Starts the node, tells the registry's address, then does what it is told, one word a line. In the end all of the
+/// test's folder goes, because the test may have no end of its own.
+const DRIVER: &str = r#"
+set -euo pipefail
+. "$1"
+node_start "$2/node" >&2
+trap 'node_stop; rm -rf "$2"' EXIT
+echo "$NODE_REGISTRY"
+while read -r command; do "$command" >&2; echo done; done
+"#;
+
+/// How much of each log a failed test shows.
+const LOG_LINES: usize = 30;
+
+pub struct Node {
+    driver: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    registry: String,
+    folder: TempDir,
+}
+
+/// An image in a registry.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// As one asks for it: `HOST:PORT/NAME:TAG`, or with `@DIGEST` instead of the tag.
+    pub reference: String,
+    /// The digest of its manifest or index.
+    pub digest: String,
+}
+
+impl Image {
+    /// Its name without tag and digest.
+    pub fn repository(&self) -> &str {
+        let tagged = self.reference.rsplit_once(':').expect("a reference here ends with a tag or a digest").0;
+        tagged.strip_suffix("@sha256").unwrap_or(tagged)
+    }
+
+    /// `HOST:PORT/NAME@DIGEST`
+    pub fn by_digest(&self) -> String {
+        format!("{}@{}", self.repository(), self.digest)
+    }
+
+    /// The same image, asked for by its digest.
+    pub fn asked_by_digest(&self) -> Self {
+        Self { reference: self.by_digest(), digest: self.digest.clone() }
+    }
+
+    /// The same image, asked for at another registry's address.
+    pub fn at(&self, host: &str) -> Self {
+        let (_, path) = self.reference.split_once('/').expect("a reference here begins with a host");
+        Self { reference: format!("{host}/{path}"), digest: self.digest.clone() }
+    }
+}
+
+impl Node {
+    /// Starts containerd and a registry, with pratique's image verifier in front of every pull.
+    pub fn start() -> Self {
+        // Short, because sockets go below it and their paths are limited to 107 characters.
+        let folder = tempfile::Builder::new().prefix("pratique-e2e-").tempdir().expect("a temporary folder");
+        let mut driver = Command::new("bash")
+            .args(["-c", DRIVER, "node"])
+            .arg(script("node.sh"))
+            .arg(folder.path())
+            .env("PRATIQUE_TOOLS", tools())
+            // containerd hands its own environment to the verifiers.
+            .env("PRATIQUE_SOCKET", folder.path().join("run/hook.sock"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(folder.path().join("node.log")).expect("a log file"))
+            .spawn()
+            .expect("bash starts");
+        let orders = driver.stdin.take();
+        let answers = BufReader::new(driver.stdout.take().expect("standard output is a pipe"));
+        let mut node = Self { driver, orders, answers, registry: String::new(), folder };
+        node.registry = node.answer();
+        std::os::unix::fs::symlink(own("pratique-verifier"), node.verifier())
+            .expect("the verifiers' folder can be written");
+        node
+    }
+
+    /// Takes the image verifier away.
+    pub fn without_verifier(&self) {
+        fs::remove_file(self.verifier()).expect("the verifiers' folder can be written");
+    }
+
+    fn verifier(&self) -> PathBuf {
+        self.dir().join("verifiers/00-pratique")
+    }
+
+    /// Puts an image into the registry as `demo/NAME:v1`. It prints `text` when it is run.
+    pub fn push(&self, text: &str, name: &str) -> Image {
+        self.push_layout(&layout(text, &[]), name)
+    }
+
+    /// Puts an image for two platforms into the registry.
+    pub fn push_index(&self, text: &str, name: &str) -> Image {
+        self.push_layout(&layout(text, &["--multi"]), name)
+    }
+
+    /// Puts an image into the registry that lies in this layout under the tag `v1`.
+    pub fn push_layout(&self, layout: &Path, name: &str) -> Image {
+        let reference = format!("{}/demo/{name}:v1", self.registry);
+        let mut oras = Command::new(tool("oras"));
+        succeed(
+            oras.args(["cp", "--no-tty", "--to-plain-http", "--from-oci-layout"]).arg(tagged(layout)).arg(&reference),
+        );
+        let index = fs::read(layout.join("index.json")).expect("the layout has an index");
+        let index: serde_json::Value = serde_json::from_slice(&index).expect("the index is JSON");
+        let digest = index["manifests"][0]["digest"].as_str().expect("the index names a manifest").to_owned();
+        Image { reference, digest }
+    }
+
+    /// `ctr` on this node.
+    pub fn ctr(&self) -> Command {
+        let mut ctr = Command::new(tool("ctr"));
+        ctr.arg("--address").arg(self.socket());
+        ctr
+    }
+
+    /// Runs the command of an image that has been pulled, and gives what it printed.
+    pub fn run(&self, namespace: &str, image: &Image) -> String {
+        let mut ctr = self.ctr();
+        ctr.args(["--namespace", namespace, "run", "--rm", "--runc-root"]).arg(self.dir().join("runc"));
+        ctr.arg("--fifo-dir").arg(self.dir().join("fifo")).args([&image.reference, &self.container_id()]);
+        let output = run(&mut ctr);
+        assert!(output.status.success(), "{} does not run: {}", image.reference, text(&output.stderr));
+        text(&output.stdout).trim_end().to_owned()
+    }
+
+    /// Of no other node's container: the cgroup of a container is named after its namespace and its id alone.
+    fn container_id(&self) -> String {
+        self.folder().file_name().expect("the folder has a name").to_string_lossy().into_owned()
+    }
+
+    /// Has containerd ask before it unpacks a layer, as the drop-in that is shipped says.
+    pub fn gate(&mut self) {
+        let shipped = repository().join("config/containerd/pratique-diff.toml");
+        let drop_in = fs::read_to_string(shipped).expect("the drop-in can be read");
+        let sockets = self.folder().join("run").display().to_string();
+        let drop_in = drop_in.replace("/run/pratique", &sockets);
+        fs::write(self.dir().join("conf.d/zz-pratique.toml"), drop_in).expect("the drop-in can be written");
+        self.restart();
+    }
+
+    /// Stops containerd and starts it again, so that it reads its configuration anew.
+    pub fn restart(&mut self) {
+        let orders = self.orders.as_mut().expect("the pipe is open until the node is dropped");
+        orders.write_all(b"node_restart\n").expect("the node's shell listens");
+        assert_eq!(self.answer(), "done");
+    }
+
+    /// Where a blob lies in the registry's own storage.
+    pub fn stored_blob(&self, digest: &str) -> PathBuf {
+        let hex = digest.strip_prefix("sha256:").expect("a digest here is sha256");
+        self.dir().join("registry/docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// containerd's gRPC socket.
+    pub fn socket(&self) -> PathBuf {
+        self.dir().join("c.sock")
+    }
+
+    /// The folder that holds all of the test, the node's own among it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        self.folder.path().join("node")
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("the node's shell writes text");
+        assert!(!line.is_empty(), "the node does not start");
+        line.trim_end().to_owned()
+    }
+
+    fn show_logs(&self) {
+        let node = self.dir().join("log");
+        for log in [
+            self.folder().join("node.log"),
+            node.join("registry.log"),
+            node.join("containerd.log"),
+            self.folder().join("pratiqued.log"),
+        ] {
+            let written = fs::read(&log).map(|bytes| text(&bytes)).unwrap_or_default();
+            let lines: Vec<&str> = written.lines().collect();
+            let tail = &lines[lines.len().saturating_sub(LOG_LINES)..];
+            eprintln!("--- end of {}\n{}", log.display(), tail.join("\n"));
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.show_logs();
+        }
+        drop(self.orders.take());
+        let ended = self.driver.wait();
+        if !thread::panicking() {
+            assert!(ended.is_ok_and(|status| status.success()), "the node's shell failed");
+            assert_eq!(self.dir().try_exists().ok(), Some(false), "the node left its folder behind");
+        }
+    }
+}
+
+fn tagged(layout: &Path) -> String {
+    format!("{}:v1", layout.display())
+}
