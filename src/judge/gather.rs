@@ -1,6 +1,7 @@
 //! Brings the signatures of an image to where they are examined, one by one, until one is good.
 
 use jiff::Timestamp;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::{Bounds, Question};
 use crate::envelope::Envelope;
@@ -51,10 +52,10 @@ pub(super) async fn signatures(
     let mut reports = Vec::new();
     for descriptor in &referrers.descriptors {
         let outcome = match fetch(source, repository, artifact, descriptor, bounds).await {
-            Ok((media_type, bytes)) => match Envelope::parse(&media_type, &bytes, bounds.envelope_size) {
+            Ok((media_type, bytes)) => aside(|| match Envelope::parse(&media_type, &bytes, bounds.envelope_size) {
                 Ok(envelope) => examine(&envelope, subject, statement, trust).conclude(now),
                 Err(error) => malformed(&error),
-            },
+            }),
             Err(unread) => unread,
         };
         let is_good = outcome.decisive().is_none();
@@ -64,6 +65,15 @@ pub(super) async fn signatures(
         }
     }
     Ok(Gathered { reports, truncated: referrers.truncated })
+}
+
+/// Does work that only computes without keeping the other questions of a daemon waiting: a stranger's chain of sixteen
+/// certificates takes tens of milliseconds, and only a runtime with several threads has somebody to step in.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 /// The envelope of one signature: its media type and its bytes.
