@@ -71,7 +71,7 @@ impl Loading<'_> {
         if !metadata.is_dir() {
             let what = format!("is not a directory: {}", self.directory.display());
             return Err(self.problem(
-                "trust-store-not-a-directory",
+                Code("trust-store-not-a-directory"),
                 &what,
                 "make it a directory of certificates".into(),
             ));
@@ -125,7 +125,7 @@ impl Loading<'_> {
         Certificate::read_all(&bytes).map_err(|error| {
             let what = format!("has a file that is no certificate, {}: {}", path.display(), one_line(&error));
             let remedy = "replace it by the certificate, as PEM or DER";
-            self.problem("trust-store-not-a-certificate", &what, remedy.into())
+            self.problem(Code("trust-store-not-a-certificate"), &what, remedy.into())
         })
     }
 
@@ -133,37 +133,49 @@ impl Loading<'_> {
         let Some(fault) = self.store.kind().fault_of(certificate) else { return Ok(()) };
         let subject = certificate.subject();
         let what = format!("has a certificate that is {fault}, `{subject}` in {}", path.display());
-        Err(self.problem("trust-store-not-an-anchor", &what, "put the issuing root certificate in its place".into()))
+        Err(self.problem(
+            Code("trust-store-not-an-anchor"),
+            &what,
+            "put the issuing root certificate in its place".into(),
+        ))
     }
 
     fn missing(&self) -> StoreProblem {
         let what = format!("does not exist: there is no {}", self.directory.display());
-        self.problem("trust-store-missing", &what, self.how_to_add())
+        self.problem(StoreProblem::MISSING, &what, self.how_to_add())
     }
 
     fn empty(&self) -> StoreProblem {
         let what = format!("has no certificate in {}", self.directory.display());
-        self.problem("trust-store-empty", &what, self.how_to_add())
+        self.problem(StoreProblem::EMPTY, &what, self.how_to_add())
     }
 
     fn symlink(&self, path: &Path) -> StoreProblem {
         let what = format!("has a symbolic link, {}", path.display());
-        self.problem("trust-store-symlink", &what, "put what it points to in the place of the link".into())
+        self.problem(Code("trust-store-symlink"), &what, "put what it points to in the place of the link".into())
     }
 
     fn foreign(&self, path: &Path) -> StoreProblem {
         let what = format!("has a file that is no certificate file, {}", path.display());
-        self.problem("trust-store-foreign-file", &what, "remove it, or name a certificate .pem, .crt or .cer".into())
+        self.problem(
+            Code("trust-store-foreign-file"),
+            &what,
+            "remove it, or name a certificate .pem, .crt or .cer".into(),
+        )
     }
 
     fn unreadable(&self, path: &Path, error: &FileError) -> StoreProblem {
         let what = format!("cannot be read at {}: {}", path.display(), one_line(error));
-        self.problem("trust-store-unreadable", &what, "make it readable for the user that pratique runs as".into())
+        self.problem(
+            Code("trust-store-unreadable"),
+            &what,
+            "make it readable for the user that pratique runs as".into(),
+        )
     }
 
     fn too_large(&self, what: &str) -> StoreProblem {
         let remedy = format!("keep in {} only the roots that this policy needs", self.directory.display());
-        self.problem("trust-store-too-large", what, remedy)
+        self.problem(Code("trust-store-too-large"), what, remedy)
     }
 
     fn how_to_add(&self) -> String {
@@ -183,8 +195,8 @@ impl Loading<'_> {
         }
     }
 
-    fn problem(&self, code: &'static str, what: &str, remedy: String) -> StoreProblem {
-        StoreProblem::new(Code(code), format!("the trust store `{}` {what}", self.store), Some(remedy))
+    fn problem(&self, code: Code, what: &str, remedy: String) -> StoreProblem {
+        StoreProblem::new(code, format!("the trust store `{}` {what}", self.store), Some(remedy))
     }
 }
 

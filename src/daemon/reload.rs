@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::desk::Desk;
 use super::{StartError, systemd};
 use crate::config::NotationDir;
-use crate::policy::{StoreProblem, Trust};
+use crate::policy::Trust;
 use crate::remedy::{Remedy, hint, one_line};
 
 /// How long the directory has to be still before it is read: editors and `cp -r` write several files, one after the
@@ -66,7 +66,7 @@ impl Reloads {
             Err(error) => Some(told(&error)),
             Ok(trust) => {
                 let wrong =
-                    trust.problems().find(|(_, problem)| !is_removal(problem)).map(|(_, problem)| told(problem));
+                    trust.problems().find(|(_, problem)| !problem.is_absence()).map(|(_, problem)| told(problem));
                 if wrong.is_none() {
                     self.put_into_force(trust, desk);
                 }
@@ -100,11 +100,6 @@ impl Reloads {
     fn set_error(&self, reason: String) {
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = reason;
     }
-}
-
-/// Whether trust was taken away, rather than written wrongly.
-fn is_removal(problem: &StoreProblem) -> bool {
-    matches!(problem.code().as_str(), "trust-store-missing" | "trust-store-empty")
 }
 
 fn told(error: &impl Remedy) -> String {

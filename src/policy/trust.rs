@@ -149,6 +149,17 @@ pub struct StoreProblem {
 }
 
 impl StoreProblem {
+    /// There is no such trust store.
+    pub const MISSING: Code = Code("trust-store-missing");
+    /// The trust store holds nothing.
+    pub const EMPTY: Code = Code("trust-store-empty");
+
+    /// Whether nobody is trusted by this store, rather than something written wrongly in it: then trust was taken away,
+    /// which must not wait until somebody mends a file.
+    pub fn is_absence(&self) -> bool {
+        [Self::MISSING, Self::EMPTY].contains(&self.code)
+    }
+
     /// The message names the path; the remedy is one sentence without a full stop.
     pub fn new(code: Code, message: String, remedy: Option<String>) -> Self {
         Self { code, message, remedy }
@@ -300,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_digest_changes_with_the_policy_and_with_each_store() {
-        let problem = |message: &str| Err(StoreProblem::new(Code("trust-store-empty"), message.into(), None));
+        let problem = |message: &str| Err(StoreProblem::new(StoreProblem::EMPTY, message.into(), None));
         let digests = [
             trust(POLICY, []),
             trust(&format!("{POLICY}\n"), []),
