@@ -1,18 +1,10 @@
-//! containerd on this node: which blobs it holds, which names point at them, and what changes.
-//!
-//! A thin client of its content, images, namespaces and events services. It connects when it is first asked and again
-//! whenever that is necessary, so containerd may come later than whoever asks, and may be started anew.
-//!
-//! Digests and sizes in its answers are as good as the blobs behind them, which are hashed when they are read; labels
-//! and names were written by clients.
+//! What the content store holds, under which names, and what changes there.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use async_trait::async_trait;
 use containerd_client::events::{ContentCreate, ContentDelete};
 use containerd_client::services::v1::content_client::ContentClient;
-use containerd_client::services::v1::diff_client::DiffClient;
 use containerd_client::services::v1::events_client::EventsClient;
 use containerd_client::services::v1::images_client::ImagesClient;
 use containerd_client::services::v1::namespaces_client::NamespacesClient;
@@ -23,17 +15,15 @@ use containerd_client::services::v1::{
 use containerd_client::types::Envelope;
 use futures_util::stream::{BoxStream, StreamExt};
 use prost::Message;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::transport::Channel;
+use tonic::{Code, Status};
 
-use super::SourceError;
-use super::limits::{CONTAINERD_TIMEOUT, MAX_BLOBS, MAX_CONTAINERD_MESSAGE, MAX_CONTAINERD_WORDS};
+use super::{Containerd, timed, within};
 use crate::oci::Digest;
-use crate::remedy::{cut, printable};
+use crate::remedy::printable;
+use crate::source::SourceError;
+use crate::source::limits::{MAX_BLOBS, MAX_CONTAINERD_MESSAGE};
 
-/// The header that names the containerd namespace of a call.
-pub const NAMESPACE_HEADER: &str = "containerd-namespace";
 const CREATED: &str = "/content/create";
 const DELETED: &str = "/content/delete";
 
@@ -91,44 +81,9 @@ pub trait Holdings: Send + Sync {
     async fn changes(&self) -> Result<BoxStream<'static, Change>, SourceError>;
 }
 
-/// containerd's socket.
-#[derive(Clone, Debug)]
-pub struct Containerd {
-    socket: String,
-    channel: Channel,
-}
-
 impl Containerd {
-    /// Connects when it is first asked. The path is absolute.
-    pub fn new(socket: &Path) -> Result<Self, SourceError> {
-        let socket = socket.display().to_string();
-        let failed = |error: tonic::transport::Error| SourceError::ContainerdUnreachable {
-            socket: socket.clone(),
-            fault: said(&error.to_string()),
-        };
-        let endpoint = Endpoint::from_shared(format!("unix://{socket}")).map_err(failed)?;
-        Ok(Self { channel: endpoint.connect_lazy(), socket })
-    }
-
-    /// The differ that containerd itself would use.
-    pub fn differ(&self) -> DiffClient<Channel> {
-        DiffClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE)
-    }
-
     fn content(&self) -> ContentClient<Channel> {
         ContentClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE)
-    }
-
-    fn failed(&self, what: &str, status: &Status) -> SourceError {
-        let (socket, fault) = (self.socket.clone(), said(&deepest(status)));
-        match status.code() {
-            Code::Unavailable => SourceError::ContainerdUnreachable { socket, fault },
-            Code::DeadlineExceeded | Code::Cancelled => {
-                SourceError::ContainerdTimeout { socket, what: what.to_owned() }
-            }
-            Code::NotFound => SourceError::NotFound { what: what.to_owned(), place: "containerd".to_owned() },
-            _ => SourceError::Containerd { what: what.to_owned(), fault },
-        }
     }
 }
 
@@ -207,23 +162,6 @@ impl Holdings for Containerd {
     }
 }
 
-/// A question within a namespace, and within a time.
-fn within<T>(namespace: &str, message: T) -> Result<Request<T>, SourceError> {
-    let value: MetadataValue<Ascii> = namespace.parse().map_err(|_| SourceError::Containerd {
-        what: format!("the namespace `{}`", printable(namespace)),
-        fault: "not a name for a namespace".to_owned(),
-    })?;
-    let mut request = timed(message);
-    request.metadata_mut().insert(NAMESPACE_HEADER, value);
-    Ok(request)
-}
-
-fn timed<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(CONTAINERD_TIMEOUT);
-    request
-}
-
 /// A blob with an address that can be understood; containerd has no others.
 fn stored(info: Info) -> Option<Stored> {
     let (digest, size) = (info.digest.parse().ok()?, u64::try_from(info.size).ok()?);
@@ -244,20 +182,4 @@ fn change(envelope: Envelope) -> Option<Change> {
         }
         _ => None,
     }
-}
-
-/// What the system said about a connection, which is the last of a chain of errors; or containerd's own words.
-fn deepest(status: &Status) -> String {
-    let mut said = status.message().to_owned();
-    let mut source = std::error::Error::source(status);
-    while let Some(cause) = source {
-        said = cause.to_string();
-        source = cause.source();
-    }
-    said
-}
-
-/// containerd's own words, made printable and cut.
-fn said(words: &str) -> String {
-    cut(words, MAX_CONTAINERD_WORDS)
 }
