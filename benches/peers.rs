@@ -136,7 +136,7 @@ fn warm_socket(node: &Node, image: &Image) {
             size: manifest_size(node, image),
         }),
         stage: Stage::Pull.into(),
-        containerd_namespace: String::new(),
+        ..CheckRequest::default()
     };
     let ask = |socket: PathBuf, request: CheckRequest| {
         let mut connection = Connection::open(&socket, Duration::from_secs(9)).expect("the daemon listens");
@@ -168,7 +168,7 @@ fn daemon_memory(daemon: &Pratiqued, node: &Node, image: &Image) {
                 size: 1,
             }),
             stage: Stage::Pull.into(),
-            containerd_namespace: String::new(),
+            ..CheckRequest::default()
         };
         assert!(!connection.ask(&request).expect("the daemon answers").proceed);
     }

@@ -104,12 +104,15 @@ pub mod hook;
 pub mod install;
 #[cfg(feature = "host")]
 pub mod judge;
+#[cfg(feature = "host")]
+pub mod ledger;
 pub mod oci;
 pub mod pki;
 pub mod policy;
 #[cfg(feature = "host")]
 pub mod proto;
 pub mod remedy;
+pub mod rootfs;
 pub mod sign;
 #[cfg(feature = "host")]
 pub mod source;

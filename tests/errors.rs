@@ -6,19 +6,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Texts in the form of a code that are none.
-const NOT_CODES: [(&str, &str); 13] = [
+const NOT_CODES: [(&str, &str); 19] = [
     ("00-pratique", "the verifier's name where containerd calls it"),
+    ("cgroup-manager", "a flag of OCI runtimes"),
     ("containerd-namespace", "a header of containerd"),
     ("docker-content-digest", "a header of registries"),
+    ("image-volumes", "a directory of CRI's"),
     ("insecure-registry", "a flag"),
     ("kebab-case", "serde's word"),
+    ("log-format", "a flag of OCI runtimes"),
+    ("log-level", "a flag of OCI runtimes"),
     ("notation-dir", "a flag"),
     ("oci-layout", "a file of an image layout"),
     ("oci-subject", "a header of registries"),
     ("pratique-nonce", "a payload of our own questions"),
+    ("pratique-runtime", "a program"),
     ("pratique-verifier", "a program"),
     ("rsa-2048", "a kind of key"),
     ("stdin-media-type", "a flag of containerd's verifiers"),
+    ("systemd-cgroup", "a flag of OCI runtimes"),
     ("user-metadata", "a flag"),
 ];
 

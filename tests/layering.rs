@@ -24,18 +24,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("policy", &["oci", "pki"]),
     ("verify", &["policy", "envelope", "oci", "pki"]),
     ("sign", &["envelope", "oci", "pki"]),
+    ("rootfs", &["oci"]),
     // yard and bench: what carries
     ("clock", &[]),
     ("proto", &[]),
-    ("source", &["oci"]),
+    ("source", &["oci", "rootfs"]),
+    ("ledger", &["source", "rootfs", "oci"]),
     ("config", &["policy", "pki", "oci", "envelope"]),
     ("client", &["proto"]),
-    ("judge", &["verify", "policy", "envelope", "source", "oci", "clock"]),
+    ("judge", &["verify", "policy", "envelope", "source", "ledger", "rootfs", "oci", "clock"]),
     // doors
-    ("hook", &["client", "oci", "proto"]),
+    ("hook", &["client", "oci", "proto", "rootfs", "clock"]),
     ("install", &[]),
     // attic: people and processes
-    ("daemon", &["hook", "judge", "config", "source", "proto", "policy", "verify", "oci", "clock"]),
+    ("daemon", &["hook", "judge", "config", "source", "ledger", "proto", "policy", "verify", "rootfs", "oci", "clock"]),
     (
         "cli",
         &[
@@ -46,7 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 ];
 
 /// The deciding half: no I/O, no async, no clock, no environment.
-const DECIDES: &[&str] = &["remedy", "oci", "pki", "envelope", "policy", "verify", "sign"];
+const DECIDES: &[&str] = &["remedy", "oci", "pki", "envelope", "policy", "verify", "sign", "rootfs"];
 
 /// What the deciding half may not name.
 const NOT_WHERE_IT_IS_DECIDED: &[&str] = &[

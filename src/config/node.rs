@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::file::{self, FileError};
 use super::value;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
-use crate::oci::Repository;
-use crate::policy::{Mode, OrphanLayers};
+use crate::oci::{Digest, Repository};
+use crate::policy::{ImageVolumes, Mode, OrphanLayers, SandboxImage, WithoutImage};
 use crate::remedy::{Code, Remedy, printable};
 
 /// Where the file lies unless another place is named.
@@ -31,6 +31,11 @@ pub struct NodeConfig {
     pub notation_dir: PathBuf,
     /// What becomes of a denied image.
     pub mode: Mode,
+    /// The directory of what must survive: the ledger, and signatures of images that were built here.
+    #[serde(deserialize_with = "value::absolute_path")]
+    pub state_dir: PathBuf,
+    /// Images that are admitted without a signature and without asking anybody.
+    pub boot_floor: Vec<Digest>,
     /// `[sockets]`.
     pub sockets: SocketConfig,
     /// `[limits]`.
@@ -43,6 +48,8 @@ pub struct NodeConfig {
     pub containerd: ContainerdConfig,
     /// `[gates]`.
     pub gates: GateConfig,
+    /// `[run]`.
+    pub run: RunConfig,
     /// `[local_images]`.
     pub local_images: LocalImageConfig,
     /// `[log]`.
@@ -119,6 +126,24 @@ pub struct GateConfig {
     pub diff: bool,
     /// What becomes of a layer that no manifest lists.
     pub orphan_layers: OrphanLayers,
+    /// Whether the OCI runtime's questions are answered.
+    pub run: bool,
+}
+
+/// How starts of containers are judged.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// What becomes of a container that names no image.
+    pub without_image: WithoutImage,
+    /// The containerd namespaces in which builders run their steps, which name no image.
+    pub builder_namespaces: Vec<String>,
+    /// What becomes of a pod's sandbox.
+    pub sandbox: SandboxImage,
+    /// What becomes of images that are mounted beside a container's own.
+    pub image_volumes: ImageVolumes,
+    /// Whether signatures that this node does not hold are looked for in the image's registry.
+    pub ask_registry: bool,
 }
 
 /// How images are judged that came from no registry.
@@ -159,12 +184,15 @@ impl Default for NodeConfig {
         Self {
             notation_dir: "/etc/pratique".into(),
             mode: Mode::default(),
+            state_dir: "/var/lib/pratique".into(),
+            boot_floor: Vec::new(),
             sockets: SocketConfig::default(),
             limits: LimitConfig::default(),
             cache: CacheConfig::default(),
             registry: RegistryConfig::default(),
             containerd: ContainerdConfig::default(),
             gates: GateConfig::default(),
+            run: RunConfig::default(),
             local_images: LocalImageConfig::default(),
             log: LogConfig::default(),
         }
@@ -204,7 +232,20 @@ impl Default for ContainerdConfig {
 
 impl Default for GateConfig {
     fn default() -> Self {
-        Self { diff: true, orphan_layers: OrphanLayers::default() }
+        Self { diff: true, orphan_layers: OrphanLayers::default(), run: true }
+    }
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            without_image: WithoutImage::default(),
+            // BuildKit's own, unless it is configured otherwise.
+            builder_namespaces: vec!["buildkit".into()],
+            sandbox: SandboxImage::default(),
+            image_volumes: ImageVolumes::default(),
+            ask_registry: true,
+        }
     }
 }
 
@@ -355,6 +396,13 @@ mod tests {
             "socket",
             "diff",
             "orphan_layers",
+            "state_dir",
+            "boot_floor",
+            "run",
+            "without_image",
+            "builder_namespaces",
+            "sandbox",
+            "image_volumes",
             "scope",
             "ask_registry",
             "format",
@@ -375,6 +423,8 @@ mod tests {
             r#"
             notation_dir = "/root/.config/notation"
             mode = "audit"
+            state_dir = "/srv/pratique"
+            boot_floor = ["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
             sockets.dir = "/run/other"
             [limits]
             total_timeout = "1m 30s"
@@ -393,6 +443,13 @@ mod tests {
             [gates]
             diff = false
             orphan_layers = "deny"
+            run = false
+            [run]
+            without_image = "allow"
+            builder_namespaces = []
+            sandbox = "allow"
+            image_volumes = "deny"
+            ask_registry = false
             [local_images]
             scope = "registry.example/local-images"
             ask_registry = true
@@ -414,7 +471,24 @@ mod tests {
         assert_eq!(config.registry.docker_config.as_deref(), Some(Path::new("/root/.docker")));
         assert_eq!(config.registry.host_timeout, Duration::from_secs(3600));
         assert_eq!(config.containerd.socket, Path::new("/run/k3s/containerd/containerd.sock"));
-        assert_eq!((config.gates.diff, config.gates.orphan_layers), (false, OrphanLayers::Deny));
+        assert_eq!(
+            (config.gates.diff, config.gates.orphan_layers, config.gates.run),
+            (false, OrphanLayers::Deny, false)
+        );
+        assert_eq!(
+            (config.state_dir.as_path(), config.boot_floor),
+            (Path::new("/srv/pratique"), vec![Digest::sha256(b"")])
+        );
+        assert_eq!(
+            config.run,
+            RunConfig {
+                without_image: WithoutImage::Allow,
+                builder_namespaces: Vec::new(),
+                sandbox: SandboxImage::Allow,
+                image_volumes: ImageVolumes::Deny,
+                ask_registry: false,
+            }
+        );
         let local = config.local_images;
         assert_eq!(local.scope.map(|scope| scope.to_string()).as_deref(), Some("registry.example/local-images"));
         assert!(local.ask_registry);

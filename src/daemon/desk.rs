@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use super::decisions::{Decided, Decisions};
 use super::question::{self, Asked, InvalidQuestion};
 use crate::clock;
-use crate::judge::{Answered, Judge, Question, UnpackGate};
+use crate::judge::{Answered, Judge, Question, RunGate, UnpackGate};
+use crate::ledger::Ledger;
 use crate::oci::Descriptor;
 use crate::policy::Mode;
 use crate::proto::frame::clipped;
@@ -25,6 +26,8 @@ use crate::verify::{Answer, Check, Problem, Verdict, VerdictInput};
 pub(super) struct Desk {
     judge: Judge,
     layers: Option<UnpackGate>,
+    starts: Option<RunGate>,
+    ledger: Option<Arc<Ledger>>,
     mode: Mode,
     decisions: Decisions,
 }
@@ -39,14 +42,39 @@ pub(super) struct Conclusion {
     verdict: Option<Arc<Verdict>>,
 }
 
+impl Conclusion {
+    /// Whether what was asked about goes on.
+    pub(super) fn proceed(&self) -> bool {
+        self.proceed
+    }
+}
+
 impl Desk {
     pub(super) fn new(judge: Judge, mode: Mode) -> Self {
-        Self { judge, layers: None, mode, decisions: Decisions::new() }
+        Self { judge, layers: None, starts: None, ledger: None, mode, decisions: Decisions::new() }
     }
 
     /// The same desk, which answers questions about layers, too.
     pub(super) fn with_layers(self, layers: UnpackGate) -> Self {
         Self { layers: Some(layers), ..self }
+    }
+
+    /// The same desk, which answers questions about starts, too.
+    pub(super) fn with_starts(self, starts: RunGate) -> Self {
+        Self { starts: Some(starts), ..self }
+    }
+
+    /// The same desk, which writes down what was let through.
+    pub(super) fn with_ledger(self, ledger: Arc<Ledger>) -> Self {
+        Self { ledger: Some(ledger), ..self }
+    }
+
+    pub(super) fn starts(&self) -> Option<&RunGate> {
+        self.starts.as_ref()
+    }
+
+    pub(super) fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_deref()
     }
 
     pub(super) fn layers(&self) -> Option<&UnpackGate> {
@@ -66,7 +94,10 @@ impl Desk {
     }
 
     /// The answer to a request, whatever it holds.
-    pub(super) async fn check(&self, request: CheckRequest) -> CheckResponse {
+    pub(super) async fn check(&self, mut request: CheckRequest) -> CheckResponse {
+        if let Some(start) = request.start.take() {
+            return self.check_start(&request, start).await;
+        }
         let (began, at) = (Instant::now(), clock::now());
         let asked = Asked::of(&request);
         let conclusion = self.conclude(&request, &asked, at).await;
@@ -184,6 +215,7 @@ fn in_microseconds(duration: Duration) -> u64 {
 fn log(asked: &Asked, conclusion: &Conclusion, took: Duration) {
     let signer = conclusion.verdict.as_deref().and_then(signer).unwrap_or_default();
     // The level has to stand in the macro.
+    let workload = asked.workload.clone().unwrap_or_default();
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -191,6 +223,8 @@ fn log(asked: &Asked, conclusion: &Conclusion, took: Duration) {
                 namespace = asked.containerd_namespace,
                 name = asked.name,
                 digest = asked.digest,
+                container = workload.container_id,
+                pod = pod(&workload),
                 answer = conclusion.answer.as_str(),
                 proceed = conclusion.proceed,
                 code = conclusion.code.as_str(),
@@ -205,6 +239,16 @@ fn log(asked: &Asked, conclusion: &Conclusion, took: Duration) {
     match conclusion.answer {
         Answer::Admit => line!(info),
         Answer::Deny | Answer::Inconclusive => line!(warn),
+    }
+}
+
+/// The pod and its container, as `NAMESPACE/POD/CONTAINER`; empty where it is none of Kubernetes'.
+fn pod(workload: &proto::Workload) -> String {
+    let proto::Workload { pod_namespace, pod_name, container_name, .. } = workload;
+    match (pod_name.as_str(), container_name.as_str()) {
+        ("", _) => String::new(),
+        (_, "") => format!("{pod_namespace}/{pod_name}"),
+        _ => format!("{pod_namespace}/{pod_name}/{container_name}"),
     }
 }
 
@@ -227,6 +271,7 @@ fn decision(asked: Asked, response: &CheckResponse, cached: bool, at: Timestamp,
         proceed: response.proceed,
         cached,
         duration_us: in_microseconds(took),
+        workload: asked.workload,
     }
 }
 

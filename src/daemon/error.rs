@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::{LoadError, NodeConfigError, NotationFileError};
+use crate::ledger::LedgerError;
 use crate::policy::StoreProblem;
 use crate::remedy::{Code, Remedy};
 use crate::source::SourceError;
@@ -33,6 +34,9 @@ pub enum StartError {
     /// containerd cannot even be named.
     #[error("containerd cannot be asked")]
     Containerd(#[from] SourceError),
+    /// What must not be forgotten.
+    #[error("the ledger cannot be used")]
+    Ledger(#[from] LedgerError),
     /// The directory of the sockets.
     #[error("cannot make the directory {} for the sockets", path.display())]
     SocketDirectory {
@@ -85,6 +89,7 @@ impl Remedy for StartError {
             Self::Policy(error) => error.code(),
             Self::TrustStore { source, .. } => source.code(),
             Self::Containerd(error) => error.code(),
+            Self::Ledger(error) => error.code(),
             Self::SocketDirectory { .. } => Code("socket-directory"),
             Self::SocketInUse { .. } => Code("socket-in-use"),
             Self::NotASocket { .. } => Code("socket-occupied"),
@@ -102,6 +107,7 @@ impl Remedy for StartError {
             Self::Policy(error) => error.remedy(),
             Self::TrustStore { source, .. } => source.remedy(),
             Self::Containerd(error) => error.remedy(),
+            Self::Ledger(error) => error.remedy(),
             Self::SocketInUse { .. } => Some(
                 "is pratiqued running already? see `systemctl status pratiqued`, or name another `sockets.dir`".into(),
             ),

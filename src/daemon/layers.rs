@@ -4,6 +4,7 @@
 //! decision that is recorded is about the image that decided, under the name it was judged by.
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +18,7 @@ use super::server::until;
 use super::sockets::Socket;
 use crate::clock;
 use crate::hook::diff::{DiffService, LayerGate, LayerRequest, LayerResponse};
-use crate::judge::{Answered, LayerAnswer, LayerQuestion};
+use crate::judge::{Answered, LayerAnswer, LayerQuestion, aside};
 use crate::oci::Descriptor;
 use crate::proto::Stage;
 use crate::proto::containerd::diff_server::DiffServer;
@@ -47,13 +48,16 @@ pub(super) async fn serve(
 impl LayerGate for Desk {
     async fn may_unpack(&self, request: LayerRequest) -> LayerResponse {
         let (began, at) = (Instant::now(), clock::now());
-        let question = LayerQuestion { namespace: request.namespace, layer: request.layer };
+        let (layer, image) = (request.layer, request.image);
+        let question = LayerQuestion { namespace: request.namespace, layer, image };
         let LayerAnswer { answered, namespace } = self.judged_layer(&question).await;
+        let answered = self.written_down(&question, request.directory.as_deref(), answered);
         let asked = Asked {
             stage: Stage::Unpack,
             containerd_namespace: excerpt(namespace.as_deref().unwrap_or_default()),
             name: excerpt(&answered.verdict.reference),
             digest: answered.verdict.artifact.digest.to_string(),
+            workload: None,
         };
         let conclusion = self.weigh(answered);
         LayerResponse { check: self.record(asked, conclusion, at, began.elapsed()), namespace }
@@ -66,6 +70,24 @@ impl Desk {
         let Some(gate) = self.layers() else { return self.unjudged_layer(question, not_served()) };
         let judged = AssertUnwindSafe(gate.judge(self.judge(), question)).catch_unwind().await;
         judged.unwrap_or_else(|_| self.unjudged_layer(question, panicked()))
+    }
+
+    /// What is unpacked is in the ledger before it is unpacked: a container that is made of it could not be started
+    /// otherwise. Where it cannot be written down, that takes the place of the answer.
+    fn written_down(&self, question: &LayerQuestion, directory: Option<&Path>, answered: Answered) -> Answered {
+        let (Some(ledger), Some(directory)) = (self.ledger(), directory) else { return answered };
+        if answered.verdict.permit(self.mode()).is_err() {
+            return answered;
+        }
+        match aside(|| ledger.record(directory, &question.layer.digest)) {
+            Ok(true) => answered,
+            Ok(false) => {
+                let directory = directory.display();
+                tracing::warn!(%directory, "the directory that a layer is unpacked into cannot be found here");
+                answered
+            }
+            Err(error) => self.unjudged_layer(question, Problem::of(&error)).answered,
+        }
     }
 
     fn unjudged_layer(&self, question: &LayerQuestion, problem: Problem) -> LayerAnswer {

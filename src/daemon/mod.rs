@@ -13,6 +13,7 @@ mod question;
 mod reload;
 mod server;
 mod sockets;
+mod starts;
 mod systemd;
 #[cfg(test)]
 mod testing;
@@ -38,10 +39,14 @@ use self::sockets::SocketFile;
 use crate::clock;
 use crate::config::{NodeConfig, NotationDir, RegistryConfig};
 use crate::hook::diff::{DiffService, Nonces};
-use crate::judge::{Bounds, CacheOptions, Inventory, Judge, Places, UnpackGate, UnpackOptions};
+use crate::judge::{
+    Bounds, CacheOptions, Inventory, Judge, LocalImages, Places, RunGate, RunOptions, UnpackGate, UnpackOptions,
+};
+use crate::ledger::{Evidence, Ledger};
 use crate::remedy::{Remedy, one_line};
 use crate::source::Source;
 use crate::source::containerd::Containerd;
+use crate::source::layout::SignatureStore;
 use crate::source::registry::{Credentials, Registry, RegistryOptions};
 
 /// The socket of the hooks, in the directory of the sockets.
@@ -52,6 +57,10 @@ pub const API_SOCKET: &str = "pratiqued.sock";
 pub const DIFF_SOCKET: &str = "diff.sock";
 /// The socket that containerd's transfer service asks, in the directory of the sockets.
 pub const DIFF_TRANSFER_SOCKET: &str = "diff-transfer.sock";
+/// The ledger's file, in the directory of the state.
+const LEDGER: &str = "ledger.redb";
+/// The image layout with the signatures of images that were built here, in the directory of the state.
+const SIGNATURES: &str = "signatures";
 /// The file with docker's credentials, in docker's directory.
 const CREDENTIALS: &str = "config.json";
 /// The exit status of a daemon that could not start, or could not go on.
@@ -111,15 +120,11 @@ impl Daemon {
         let watch = watching.map_err(|source| StartError::System { what: "wait for SIGHUP", source })?;
         let trust = Arc::new(reloads.load()?);
         let judge = Judge::new(Arc::clone(&trust), source, bounds(config), cache(config));
-        let containerd = config.gates.diff.then(|| Containerd::new(&config.containerd.socket)).transpose()?;
-        let inventory = containerd.clone().map(|containerd| Arc::new(Inventory::new(Arc::new(containerd))));
-        let desk = Arc::new(match &inventory {
+        let judge = judge.with_boot_floor(config.boot_floor.iter().cloned().collect());
+        let gates = (config.gates.diff || config.gates.run).then(|| Gates::open(config)).transpose()?;
+        let desk = Arc::new(match &gates {
             None => Desk::new(judge, config.mode),
-            Some(inventory) => {
-                let judge = judge.looking_first_in(Arc::clone(inventory) as Arc<dyn Source>);
-                let layers = UnpackGate::new(Arc::clone(inventory), unpack_options(config));
-                Desk::new(judge, config.mode).with_layers(layers)
-            }
+            Some(gates) => gates.desk(judge, config),
         });
 
         let (hook, hook_file) = sockets::listen(&config.sockets.dir.join(HOOK_SOCKET)).await?;
@@ -132,14 +137,14 @@ impl Daemon {
             Ok(())
         });
         let mut files = vec![hook_file, api_file];
-        if let Some(containerd) = &containerd {
-            files.extend(serve_diff(config, containerd, &desk, &mut servers, &draining).await?);
+        if let Some(gates) = gates.as_ref().filter(|_| config.gates.diff) {
+            files.extend(serve_diff(config, &gates.containerd, &desk, &mut servers, &draining).await?);
         }
         let service = Service { desk: Arc::clone(&desk), reloads, started: clock::now(), draining };
         servers.spawn(async { server::serve(api, service).await.map_err(|_| StartError::PartFailed(API_SOCKET)) });
         let mut background = JoinSet::new();
         background.spawn(watch.run(desk));
-        if let Some(inventory) = inventory {
+        if let Some(Gates { inventory, .. }) = gates {
             background.spawn(async move { inventory.follow().await });
         }
 
@@ -180,6 +185,41 @@ impl Daemon {
     }
 }
 
+/// What the gates behind a pull answer from: containerd, what it holds, and what must not be forgotten.
+struct Gates {
+    containerd: Containerd,
+    inventory: Arc<Inventory>,
+    ledger: Arc<Ledger>,
+}
+
+impl Gates {
+    fn open(config: &NodeConfig) -> Result<Self, StartError> {
+        let containerd = Containerd::new(&config.containerd.socket)?;
+        let ledger = Ledger::open(&config.state_dir.join(LEDGER))?;
+        let forgotten = ledger.sweep()?;
+        tracing::debug!(forgotten, "the ledger is open");
+        let inventory = Arc::new(Inventory::new(Arc::new(containerd.clone())));
+        Ok(Self { containerd, inventory, ledger: Arc::new(ledger) })
+    }
+
+    fn desk(&self, judge: Judge, config: &NodeConfig) -> Desk {
+        let (inventory, ledger) = (|| Arc::clone(&self.inventory), || Arc::clone(&self.ledger));
+        let evidence = Arc::new(Evidence::of(ledger()));
+        let store = SignatureStore::new(config.state_dir.join(SIGNATURES));
+        let this_node: Vec<Arc<dyn Source>> = vec![Arc::new(store), Arc::clone(&evidence) as _, inventory()];
+        let judge = judge.looking_first_in(this_node).keeping_in(evidence);
+        let mut desk = Desk::new(judge, config.mode).with_ledger(ledger());
+        if config.gates.diff {
+            desk = desk.with_layers(UnpackGate::new(inventory(), unpack_options(config)));
+        }
+        if config.gates.run {
+            let containerd = Arc::new(self.containerd.clone());
+            desk = desk.with_starts(RunGate::new(containerd, inventory(), ledger(), run_options(config)));
+        }
+        desk
+    }
+}
+
 /// The two sockets on which containerd asks about layers. A question that one of them passes on comes back on the other,
 /// so they know each other's nonces.
 async fn serve_diff(
@@ -206,10 +246,30 @@ async fn serve_diff(
 fn unpack_options(config: &NodeConfig) -> UnpackOptions {
     UnpackOptions {
         orphan_layers: config.gates.orphan_layers,
-        local_scope: config.local_images.scope.clone(),
-        local_places: if config.local_images.ask_registry { Places::Everywhere } else { Places::ThisNode },
+        local: local_images(config),
         registries: config.registry.insecure.clone(),
     }
+}
+
+fn run_options(config: &NodeConfig) -> RunOptions {
+    let run = &config.run;
+    RunOptions {
+        local: local_images(config),
+        places: places(run.ask_registry),
+        without_image: run.without_image,
+        builder_namespaces: run.builder_namespaces.clone(),
+        sandbox: run.sandbox,
+        image_volumes: run.image_volumes,
+    }
+}
+
+fn local_images(config: &NodeConfig) -> LocalImages {
+    let local = &config.local_images;
+    LocalImages { scope: local.scope.clone(), places: places(local.ask_registry) }
+}
+
+fn places(ask_registry: bool) -> Places {
+    if ask_registry { Places::Everywhere } else { Places::ThisNode }
 }
 
 fn bounds(config: &NodeConfig) -> Bounds {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::judge::{Places, Question};
 use crate::oci::{Descriptor, Digest, InvalidDigest, InvalidReference, Reference, Repository};
-use crate::proto::{self, CheckRequest, Stage};
+use crate::proto::{self, CheckRequest, Stage, Workload};
 use crate::remedy::{Code, Remedy, cut};
 
 /// The longest media type, in bytes: two names of 127 characters and a slash (RFC 6838, section 4.2).
@@ -22,6 +22,8 @@ pub(super) struct Asked {
     pub(super) containerd_namespace: String,
     pub(super) name: String,
     pub(super) digest: String,
+    /// What is to be started, where anything is.
+    pub(super) workload: Option<Workload>,
 }
 
 impl Asked {
@@ -31,6 +33,7 @@ impl Asked {
             containerd_namespace: excerpt(&request.containerd_namespace),
             name: excerpt(&request.name),
             digest: request.target.as_ref().map(|target| excerpt(&target.digest)).unwrap_or_default(),
+            workload: None,
         }
     }
 

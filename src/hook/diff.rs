@@ -10,6 +10,7 @@
 //! containerd's `api/services/diff/v1/diff.proto`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,11 +26,14 @@ use crate::oci::{Descriptor, Digest, InvalidDigest};
 use crate::proto::containerd::diff_server::Diff;
 use crate::proto::{Answer, CheckResponse};
 use crate::remedy::printable;
+use crate::rootfs::{Mount, RootFilesystem};
 
 /// The header that names the containerd namespace. containerd 1.7 as Debian builds it sends none.
 const NAMESPACE: &str = "containerd-namespace";
 /// What the names of containerd's own headers begin with: namespace, lease. The rest belongs to one connection.
 const OWN_HEADERS: &str = "containerd-";
+/// The annotation in which a client notes for which image a layer is unpacked (containerd, `pkg/snapshotters`).
+const IMAGE: &str = "containerd.io/snapshot/cri.image-ref";
 /// The payload that marks a question which comes back. containerd's differs pass over payloads that they do not know.
 const NONCE: &str = "pratique-nonce";
 /// How many random bytes a nonce has: too many to guess.
@@ -44,6 +48,10 @@ pub struct LayerRequest {
     pub namespace: Option<String>,
     /// The layer.
     pub layer: Descriptor,
+    /// The image's name, where the asker writes it on the layer. docker and CRI do.
+    pub image: Option<String>,
+    /// The directory that it is to be unpacked into, where that can be followed.
+    pub directory: Option<PathBuf>,
 }
 
 /// What is answered.
@@ -91,7 +99,10 @@ impl<G: LayerGate> Diff for DiffService<G> {
             return Err(left_to_containerd());
         }
         let digest = layer.digest.clone();
-        let response = self.gate.may_unpack(LayerRequest { namespace: namespace(&metadata)?, layer }).await;
+        let directory = directory(&request.mounts);
+        let image = request.diff.as_ref().and_then(|diff| diff.annotations.get(IMAGE).cloned());
+        let question = LayerRequest { namespace: namespace(&metadata)?, layer, image, directory };
+        let response = self.gate.may_unpack(question).await;
         if !response.check.proceed {
             return Err(refusal(&response.check));
         }
@@ -136,6 +147,15 @@ fn layer(diff: Option<&types::Descriptor>) -> Result<Descriptor, Status> {
     let size = u64::try_from(diff.size).map_err(|_| wrong("its size is negative"))?;
     let media_type = diff.media_type.clone();
     Ok(Descriptor { media_type, digest, size, artifact_type: None, annotations: BTreeMap::new() })
+}
+
+fn directory(mounts: &[types::Mount]) -> Option<PathBuf> {
+    let mount = |mount: &types::Mount| Mount {
+        kind: mount.r#type.clone(),
+        source: mount.source.clone(),
+        options: mount.options.clone(),
+    };
+    RootFilesystem::written(&mounts.iter().map(mount).collect::<Vec<_>>())
 }
 
 fn namespace(metadata: &MetadataMap) -> Result<Option<String>, Status> {

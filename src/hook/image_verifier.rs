@@ -224,7 +224,13 @@ fn read_request(flags: Flags, stdin: impl Read) -> Result<CheckRequest, Question
     };
     // containerd does not tell a verifier the namespace.
     let containerd_namespace = String::new();
-    Ok(CheckRequest { name: flags.name, target: Some(target), stage: Stage::Pull.into(), containerd_namespace })
+    Ok(CheckRequest {
+        name: flags.name,
+        target: Some(target),
+        stage: Stage::Pull.into(),
+        containerd_namespace,
+        ..CheckRequest::default()
+    })
 }
 
 fn read_descriptor(stdin: impl Read) -> Result<Descriptor, QuestionError> {

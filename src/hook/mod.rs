@@ -3,3 +3,4 @@
 
 pub mod diff;
 pub mod image_verifier;
+pub mod runtime;

@@ -1,11 +1,10 @@
 //! Brings the signatures of an image to where they are examined, one by one, until one is good.
 
 use jiff::Timestamp;
-use tokio::runtime::{Handle, RuntimeFlavor};
 
-use super::{Bounds, Question};
+use super::{Bounds, Question, aside};
 use crate::envelope::Envelope;
-use crate::oci::{Descriptor, Repository, SignatureManifest};
+use crate::oci::{Blob, Descriptor, Repository, SignatureManifest};
 use crate::policy::{Statement, Trust};
 use crate::source::{Source, SourceError};
 use crate::verify::{Check, Outcome, Problem, SignatureReport, State, Subject, examine, malformed};
@@ -17,18 +16,26 @@ pub(super) struct Gathered {
     pub(super) reports: Vec<SignatureReport>,
     /// Whether there are more than were examined.
     pub(super) truncated: bool,
+    /// The bytes of the last one, where it is good.
+    pub(super) good: Option<Fetched>,
+}
+
+/// One signature, as it was fetched.
+pub(super) struct Fetched {
+    pub(super) manifest: Blob,
+    pub(super) envelope: Blob,
 }
 
 impl Gathered {
     /// Whether the last signature is good: none is examined after a good one.
     pub(super) fn has_good(&self) -> bool {
-        self.reports.last().is_some_and(|report| report.outcome.decisive().is_none())
+        self.good.is_some()
     }
 
     /// These, and then those of another source.
     pub(super) fn and(mut self, next: Self) -> Self {
         self.reports.extend(next.reports);
-        Self { reports: self.reports, truncated: self.truncated || next.truncated }
+        Self { reports: self.reports, truncated: self.truncated || next.truncated, good: next.good }
     }
 }
 
@@ -46,53 +53,49 @@ pub(super) async fn signatures(
     let Question { repository, artifact, user_metadata, .. } = question;
     let subject = Subject::artifact(artifact, user_metadata);
     let referrers = match source.signatures(repository, artifact, bounds.max_signatures).await {
-        Err(SourceError::NotFound { .. }) => return Ok(Gathered { reports: Vec::new(), truncated: false }),
+        Err(SourceError::NotFound { .. }) => return Ok(Gathered::default()),
         answer => answer?,
     };
-    let mut reports = Vec::new();
+    let (mut reports, mut good) = (Vec::new(), None);
     for descriptor in &referrers.descriptors {
-        let outcome = match fetch(source, repository, artifact, descriptor, bounds).await {
-            Ok((media_type, bytes)) => aside(|| match Envelope::parse(&media_type, &bytes, bounds.envelope_size) {
-                Ok(envelope) => examine(&envelope, subject, statement, trust).conclude(now),
-                Err(error) => malformed(&error),
-            }),
-            Err(unread) => unread,
+        let (outcome, fetched) = match fetch(source, repository, artifact, descriptor, bounds).await {
+            Ok(fetched) => {
+                let (media_type, bytes) = (&fetched.envelope.descriptor().media_type, fetched.envelope.bytes());
+                // A stranger's chain of sixteen certificates takes tens of milliseconds.
+                let outcome = aside(|| match Envelope::parse(media_type, bytes, bounds.envelope_size) {
+                    Ok(envelope) => examine(&envelope, subject, statement, trust).conclude(now),
+                    Err(error) => malformed(&error),
+                });
+                (outcome, Some(fetched))
+            }
+            Err(unread) => (unread, None),
         };
         let is_good = outcome.decisive().is_none();
         reports.push(SignatureReport { digest: Some(descriptor.digest.clone()), outcome });
         if is_good {
+            good = fetched;
             break;
         }
     }
-    Ok(Gathered { reports, truncated: referrers.truncated })
+    Ok(Gathered { reports, truncated: referrers.truncated, good })
 }
 
-/// Does work that only computes without keeping the other questions of a daemon waiting: a stranger's chain of sixteen
-/// certificates takes tens of milliseconds, and only a runtime with several threads has somebody to step in.
-fn aside<T>(work: impl FnOnce() -> T) -> T {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
-        _ => work(),
-    }
-}
-
-/// The envelope of one signature: its media type and its bytes.
+/// One signature: its manifest and its envelope.
 async fn fetch(
     source: &dyn Source,
     repository: &Repository,
     subject: &Descriptor,
     descriptor: &Descriptor,
     bounds: Bounds,
-) -> Result<(String, Vec<u8>), Outcome> {
+) -> Result<Fetched, Outcome> {
     let manifest = source.manifest(repository, descriptor).await.map_err(|error| unfetched(&error))?;
     let signature = SignatureManifest::parse(&descriptor.media_type, manifest.bytes())
         .map_err(|error| Outcome::unread(Check::Retrieval, State::Failed { problem: Problem::of(&error) }))?;
     if signature.subject.as_ref().is_some_and(|named| !named.same_content(subject)) {
         return Err(Outcome::unread(Check::Retrieval, State::Failed { problem: foreign(descriptor) }));
     }
-    let envelope = signature.envelope;
-    let blob = source.blob(repository, &envelope, bounds.envelope_size).await.map_err(|error| unfetched(&error))?;
-    Ok((envelope.media_type, blob.bytes().to_vec()))
+    let envelope = source.blob(repository, &signature.envelope, bounds.envelope_size).await;
+    Ok(Fetched { manifest, envelope: envelope.map_err(|error| unfetched(&error))? })
 }
 
 /// "It is not there" and "it is too large" are answers about this signature; every other failure leaves the question

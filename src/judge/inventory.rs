@@ -14,6 +14,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Mutex;
 
 use super::layers::{Layers, Listing};
+use super::names::repository_of;
 use crate::oci::{Blob, BlobMismatch, Descriptor, Digest, MAX_MANIFEST_SIZE, Reference, Repository};
 use crate::remedy::one_line;
 use crate::source::containerd::{Change, Holdings, Stored};
@@ -187,17 +188,10 @@ impl Inventory {
         }
     }
 
-    /// The repositories that image records name for one of these targets. A record whose name is
-    /// not a whole reference, with its registry, names none: clients also keep content under names of their own making.
+    /// The repositories that image records name for one of these targets.
     pub(super) async fn recorded(&self, namespace: &str, targets: &[Digest]) -> Result<Vec<Repository>, SourceError> {
         let names = self.holdings.names(namespace, targets).await?;
-        let repository = |name: &str| {
-            let reference: Reference = name.parse().ok()?;
-            let registry = reference.repository().registry();
-            let is_whole = name.strip_prefix(registry).is_some_and(|rest| rest.starts_with('/'));
-            is_whole.then(|| reference.repository().clone())
-        };
-        Ok(names.iter().filter_map(|name| repository(name)).collect())
+        Ok(names.iter().filter_map(|name| repository_of(name)).collect())
     }
 
     /// The hosts and paths that labels name as the origin of these blobs. The hosts have no port.
@@ -219,6 +213,16 @@ impl Inventory {
         origins.sort();
         origins.dedup();
         Ok(origins)
+    }
+
+    /// A manifest, index or config of one namespace.
+    pub(super) async fn document(&self, namespace: &str, descriptor: &Descriptor) -> Result<Blob, SourceError> {
+        let (what, place) = (descriptor.digest.to_string(), "containerd".to_owned());
+        if descriptor.size > MAX_MANIFEST_SIZE {
+            return Err(SourceError::TooLarge { what, place, size: descriptor.size, limit: MAX_MANIFEST_SIZE });
+        }
+        let bytes = self.holdings.read(namespace, &descriptor.digest, MAX_MANIFEST_SIZE).await?;
+        Blob::check(descriptor.clone(), bytes).map_err(wrong_content)
     }
 
     fn layers<T>(&self, read: impl FnOnce(&Layers) -> T) -> T {

@@ -7,30 +7,36 @@ mod cache;
 mod gather;
 mod inventory;
 mod layers;
+mod local;
 mod names;
+mod run;
 #[cfg(test)]
 mod testing;
 mod unpack;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use cache::CacheOptions;
 pub use inventory::Inventory;
 pub use layers::{Layers, Listing};
+pub use local::LocalImages;
 pub use names::Names;
+pub use run::{Directory, Made, RunGate, RunOptions, StartAnswer, StartQuestion};
 pub use unpack::{LayerAnswer, LayerQuestion, UnpackGate, UnpackOptions};
 
 use self::cache::Verdicts;
-use self::gather::Gathered;
+use self::gather::{Fetched, Gathered};
 use crate::clock;
-use crate::oci::{Descriptor, Repository};
+use crate::oci::{Descriptor, Digest, Repository};
 use crate::policy::Trust;
-use crate::source::Source;
+use crate::remedy::one_line;
+use crate::source::{Keep, Source};
 use crate::verify::{Answer, Problem, Verdict, VerdictInput, govern};
 
 /// An image that somebody wants to pull, unpack or run.
@@ -73,7 +79,10 @@ pub struct Bounds {
 pub struct Judge {
     trust: ArcSwap<Trust>,
     source: Arc<dyn Source>,
-    this_node: Option<Arc<dyn Source>>,
+    /// What this node holds, in the order in which it is asked.
+    this_node: Vec<Arc<dyn Source>>,
+    keeper: Option<Arc<dyn Keep>>,
+    boot_floor: BTreeSet<Digest>,
     bounds: Bounds,
     verdicts: Verdicts,
 }
@@ -90,13 +99,35 @@ pub struct Answered {
 impl Judge {
     /// A judge over this snapshot and this source.
     pub fn new(trust: Arc<Trust>, source: Arc<dyn Source>, bounds: Bounds, cache: CacheOptions) -> Self {
-        Self { trust: ArcSwap::new(trust), source, this_node: None, bounds, verdicts: Verdicts::new(cache) }
+        Self {
+            trust: ArcSwap::new(trust),
+            source,
+            this_node: Vec::new(),
+            keeper: None,
+            boot_floor: BTreeSet::new(),
+            bounds,
+            verdicts: Verdicts::new(cache),
+        }
     }
 
-    /// The same judge, which looks for signatures in what this node holds before it asks anybody else.
+    /// The same judge, which looks for signatures in these places on this node, in this order, before it asks anybody
+    /// else.
     #[must_use]
-    pub fn looking_first_in(self, this_node: Arc<dyn Source>) -> Self {
-        Self { this_node: Some(this_node), ..self }
+    pub fn looking_first_in(self, this_node: Vec<Arc<dyn Source>>) -> Self {
+        Self { this_node, ..self }
+    }
+
+    /// The same judge, which keeps the signatures by which images are admitted.
+    #[must_use]
+    pub fn keeping_in(self, keeper: Arc<dyn Keep>) -> Self {
+        Self { keeper: Some(keeper), ..self }
+    }
+
+    /// The same judge, which admits these images without looking at anything: what a node needs to start before it
+    /// reaches any registry, as its operator has pinned it.
+    #[must_use]
+    pub fn with_boot_floor(self, boot_floor: BTreeSet<Digest>) -> Self {
+        Self { boot_floor, ..self }
     }
 
     /// How much is looked at.
@@ -122,15 +153,32 @@ impl Judge {
     /// The verdict for this image. Concurrent questions about the same image share one examination, and a known verdict
     /// is given again while it is good.
     pub async fn judge(&self, question: Question) -> Answered {
+        if let Some(answered) = self.on_boot_floor(&question.reference, &question.artifact) {
+            return answered;
+        }
         let trust = self.trust();
         let key = cache::Key::of(&question, &trust);
         let (sources, bounds) = (self.sources(question.places), self.bounds);
-        let now = clock::now();
+        let (keeper, now) = (self.keeper.clone(), clock::now());
         let examination = async move {
             let sources: Vec<&dyn Source> = sources.iter().map(AsRef::as_ref).collect();
-            Arc::new(examine_in(&sources, &trust, &question, bounds, now).await)
+            let (verdict, good) = examine_in(&sources, &trust, &question, bounds, now).await;
+            if let (Some(keeper), Some(good)) = (keeper, good) {
+                keep(keeper.as_ref(), &question.artifact, &good).await;
+            }
+            Arc::new(verdict)
         };
         self.verdicts.get_or_make(key, now, examination).await
+    }
+
+    /// The admission of an image that is pinned.
+    fn on_boot_floor(&self, reference: &str, artifact: &Descriptor) -> Option<Answered> {
+        if !self.boot_floor.contains(&artifact.digest) {
+            return None;
+        }
+        let trust = self.trust();
+        let verdict = Verdict::pinned(VerdictInput { reference, artifact, trust: &trust, now: clock::now() });
+        Some(Answered { verdict: Arc::new(verdict), cached: true })
     }
 
     /// The admission of this image, if it is known and still good. Asks nobody.
@@ -154,22 +202,30 @@ pub async fn examine(
     bounds: Bounds,
     now: Timestamp,
 ) -> Verdict {
-    examine_in(&[source], trust, question, bounds, now).await
+    examine_in(&[source], trust, question, bounds, now).await.0
+}
+
+/// Keeps a good signature. An image that is admitted stays so where that fails; only the registry will be needed again.
+async fn keep(keeper: &dyn Keep, image: &Descriptor, good: &Fetched) {
+    if let Err(error) = keeper.keep(image, &good.manifest, &good.envelope).await {
+        tracing::warn!(digest = %image.digest, reason = one_line(&error), "a signature was not kept");
+    }
 }
 
 /// The verdict for this image, from the first source that has a good signature. What one source cannot tell, another
-/// may; but "there is no good signature" is said only when every source has answered.
+/// may; but "there is no good signature" is said only when every source has answered. With the good signature, if there
+/// is one.
 async fn examine_in(
     sources: &[&dyn Source],
     trust: &Trust,
     question: &Question,
     bounds: Bounds,
     now: Timestamp,
-) -> Verdict {
+) -> (Verdict, Option<Fetched>) {
     let input = VerdictInput { reference: &question.reference, artifact: &question.artifact, trust, now };
     let statement = match govern(input, &question.repository) {
         Ok(statement) => statement,
-        Err(verdict) => return *verdict,
+        Err(verdict) => return (*verdict, None),
     };
     let gathering = async {
         let (mut all, mut unanswered) = (Gathered::default(), None);
@@ -183,9 +239,20 @@ async fn examine_in(
         unanswered.map_or(Ok(all), Err)
     };
     match tokio::time::timeout(bounds.total_timeout, gathering).await {
-        Ok(Ok(gathered)) => Verdict::of_signatures(input, statement, gathered.reports, gathered.truncated),
-        Ok(Err(error)) => Verdict::unavailable(input, Some(statement), Problem::of(&error)),
-        Err(_) => Verdict::unavailable(input, Some(statement), timed_out(bounds.total_timeout)),
+        Ok(Ok(Gathered { reports, truncated, good })) => {
+            (Verdict::of_signatures(input, statement, reports, truncated), good)
+        }
+        Ok(Err(error)) => (Verdict::unavailable(input, Some(statement), Problem::of(&error)), None),
+        Err(_) => (Verdict::unavailable(input, Some(statement), timed_out(bounds.total_timeout)), None),
+    }
+}
+
+/// Does work that only computes, or waits for the disk, without keeping the other questions of a daemon waiting. Only a
+/// runtime with several threads has somebody to step in.
+pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::current().runtime_flavor() {
+        RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
     }
 }
 

@@ -4,9 +4,10 @@
 //! keeps it nowhere until the last layer is unpacked. Only names that were admitted are kept, so that an attempt under
 //! one name does not stand in the way of another. Bounded; the oldest go first.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use crate::oci::{Digest, Repository};
+use super::{Places, Question};
+use crate::oci::{Descriptor, Digest, Reference, Repository};
 
 /// Of how many images names are kept. A node of Kubernetes holds some hundred images; nobody pulls more at a time.
 const MAX_IMAGES: usize = 4096;
@@ -41,6 +42,26 @@ impl Names {
     /// The names of this image, the latest first.
     pub fn of(&self, image: &Digest) -> &[Repository] {
         self.of.get(image).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The repository that an image record names. A name that is not a whole reference, with its registry, names none: clients
+/// also keep content under names of their own making.
+pub(super) fn repository_of(record: &str) -> Option<Repository> {
+    let reference: Reference = record.parse().ok()?;
+    let registry = reference.repository().registry();
+    let is_whole = record.strip_prefix(registry).is_some_and(|rest| rest.starts_with('/'));
+    is_whole.then(|| reference.repository().clone())
+}
+
+/// The question about an image under a name.
+pub(super) fn question_under(repository: &Repository, artifact: &Descriptor, places: Places) -> Question {
+    Question {
+        reference: repository.at(artifact.digest.clone()).to_string(),
+        repository: repository.clone(),
+        artifact: artifact.clone(),
+        user_metadata: BTreeMap::new(),
+        places,
     }
 }
 

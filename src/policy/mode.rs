@@ -1,4 +1,4 @@
-//! Whether the node enforces its verdicts.
+//! Whether the node enforces its verdicts, and what becomes of what no verdict is about.
 
 use serde::Deserialize;
 
@@ -32,4 +32,39 @@ pub enum OrphanLayers {
     /// It is unpacked; whether anything made of it may run is asked when it runs.
     #[default]
     Defer,
+}
+
+/// What becomes of a container that names no image: `ctr run --rootfs`, or a task with mounts of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WithoutImage {
+    /// It is not started: nobody vouches for what it is made of.
+    #[default]
+    Deny,
+    /// It is started.
+    Allow,
+}
+
+/// What becomes of a pod's sandbox, which CRI makes of an image that no pod names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxImage {
+    /// Its image must be admitted as any other.
+    #[default]
+    Verify,
+    /// It is started although its image is not admitted, where it is made of nothing but that image.
+    Allow,
+}
+
+/// What becomes of a container into which images are mounted beside its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageVolumes {
+    /// Those images must be admitted, too.
+    #[default]
+    Verify,
+    /// It is not started.
+    Deny,
+    /// They are not looked at.
+    Allow,
 }

@@ -219,6 +219,14 @@ pub enum SourceError {
         /// containerd's own words, or ours.
         fault: String,
     },
+    /// What this machine keeps itself cannot be read or written.
+    #[error("{place} cannot be used ({fault})")]
+    Store {
+        /// What it is.
+        place: String,
+        /// Why not.
+        fault: String,
+    },
     /// The HTTP client of this process cannot be made.
     #[error("cannot set up HTTP")]
     Client {
@@ -252,6 +260,7 @@ impl Remedy for SourceError {
             Self::ContainerdUnreachable { .. } => Code("containerd-unreachable"),
             Self::ContainerdTimeout { .. } => Code("containerd-timeout"),
             Self::Containerd { .. } => Code("containerd-failed"),
+            Self::Store { .. } => Code("store-failed"),
             Self::Client { .. } => Code("http-client"),
         }
     }
@@ -304,6 +313,7 @@ impl Remedy for SourceError {
             }
             Self::ContainerdTimeout { .. } => "see what keeps containerd busy, then try again".into(),
             Self::Containerd { .. } => "see containerd's log".into(),
+            Self::Store { .. } => "see whether the disk is full or failing".into(),
             Self::Client { .. } => "check that the machine's CA certificates are installed".into(),
         })
     }

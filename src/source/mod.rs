@@ -4,6 +4,7 @@
 //! descriptor says, and "there is none" is an answer that never stands for "could not look".
 
 pub mod containerd;
+pub mod directory;
 pub mod layout;
 pub mod limits;
 pub mod registry;
@@ -46,6 +47,13 @@ pub trait Source: Send + Sync {
 
     /// A blob of at most `limit` bytes, whole and checked.
     async fn blob(&self, repository: &Repository, descriptor: &Descriptor, limit: u64) -> Result<Blob, SourceError>;
+}
+
+/// A place on this machine where the signatures are kept by which images were admitted.
+#[async_trait]
+pub trait Keep: Send + Sync {
+    /// Keeps a signature manifest and its envelope. What is kept already stays.
+    async fn keep(&self, subject: &Descriptor, signature: &Blob, envelope: &Blob) -> Result<(), SourceError>;
 }
 
 /// A place to write signatures to.

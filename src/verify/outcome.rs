@@ -44,6 +44,8 @@ pub enum Check {
     Policy,
     /// The signatures could be found and fetched.
     Retrieval,
+    /// What is to be started is the image, and nothing else.
+    RootFilesystem,
     /// A limit against strangers.
     Limit,
 }
@@ -61,6 +63,7 @@ impl Check {
             Self::Revocation => "revocation",
             Self::Policy => "policy",
             Self::Retrieval => "retrieval",
+            Self::RootFilesystem => "root file system",
             Self::Limit => "limit",
         }
     }

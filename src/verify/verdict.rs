@@ -155,6 +155,12 @@ impl Verdict {
         Self { reason, code: Code("verification-skipped"), ..Self::base(input, Some(statement)) }
     }
 
+    /// The operator has pinned the image's digest: it is admitted whatever the trust policy says.
+    pub fn pinned(input: VerdictInput<'_>) -> Self {
+        let reason = "its digest is pinned on the boot floor of this node".to_owned();
+        Self { reason, code: Code("boot-floor"), ..Self::base(input, None) }
+    }
+
     /// A trust store that the statement names cannot be used.
     fn without_anchors(input: VerdictInput<'_>, statement: &Statement, problem: Problem) -> Self {
         Self::stopped(input, Answer::Inconclusive, Check::Authenticity, problem, Some(statement))

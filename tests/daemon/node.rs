@@ -78,7 +78,7 @@ impl Node {
     pub fn configure(&self, more: &str) {
         let root = self.dir.path().display();
         let config = format!(
-            "{more}\nnotation_dir = \"{root}/notation\"\nsockets.dir = \"{root}/run\"\n\
+            "{more}\nstate_dir = \"{root}/state\"\nnotation_dir = \"{root}/notation\"\nsockets.dir = \"{root}/run\"\n\
              containerd.socket = \"{root}/c.sock\"\nlog.format = \"json\"\n"
         );
         fs::write(self.path("config.toml"), config).unwrap();

@@ -70,10 +70,16 @@ fn a_broken_configuration_is_named_with_its_line_and_nothing_starts() {
 fn a_second_daemon_is_refused_and_the_first_goes_on() {
     let node = Node::new();
     let first = node.start();
-    let (status, said) = node.refuse();
-    assert_eq!(status, Some(3), "{said}");
-    assert!(said.contains("[socket-in-use]") && said.contains("hook.sock"), "{said}");
-    assert!(first.ask(OPEN).proceed);
+    for (settings, code, place) in [
+        ("", "[ledger-in-use]", "ledger.redb"),
+        ("gates = { diff = false, run = false }", "[socket-in-use]", "hook.sock"),
+    ] {
+        node.configure(settings);
+        let (status, said) = node.refuse();
+        assert_eq!(status, Some(3), "{said}");
+        assert!(said.contains(code) && said.contains(place), "{said}");
+        assert!(first.ask(OPEN).proceed);
+    }
 }
 
 #[test]

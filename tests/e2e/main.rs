@@ -32,4 +32,5 @@ mod interop;
 mod layers;
 mod outages;
 mod reload;
+mod run;
 mod signers;

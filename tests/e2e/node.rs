@@ -135,16 +135,22 @@ impl Node {
 
     /// Runs the command of an image that has been pulled, and gives what it printed.
     pub fn run(&self, namespace: &str, image: &Image) -> String {
+        let answer = self.try_run(namespace, &[&image.reference]);
+        answer.unwrap_or_else(|message| panic!("{} does not run: {message}", image.reference))
+    }
+
+    /// The same with these arguments of `ctr run` in front of the container's name; or what `ctr` said where it failed.
+    pub fn try_run(&self, namespace: &str, arguments: &[&str]) -> Result<String, String> {
         let mut ctr = self.ctr();
         ctr.args(["--namespace", namespace, "run", "--rm", "--runc-root"]).arg(self.dir().join("runc"));
-        ctr.arg("--fifo-dir").arg(self.dir().join("fifo")).args([&image.reference, &self.container_id()]);
+        ctr.arg("--fifo-dir").arg(self.dir().join("fifo")).args(arguments).arg(self.container_id());
         let output = run(&mut ctr);
-        assert!(output.status.success(), "{} does not run: {}", image.reference, text(&output.stderr));
-        text(&output.stdout).trim_end().to_owned()
+        let (written, said) = (text(&output.stdout), text(&output.stderr));
+        if output.status.success() { Ok(written.trim_end().to_owned()) } else { Err(written + &said) }
     }
 
     /// Of no other node's container: the cgroup of a container is named after its namespace and its id alone.
-    fn container_id(&self) -> String {
+    pub fn container_id(&self) -> String {
         self.folder().file_name().expect("the folder has a name").to_string_lossy().into_owned()
     }
 
@@ -156,6 +162,12 @@ impl Node {
         let drop_in = drop_in.replace("/run/pratique", &sockets);
         fs::write(self.dir().join("conf.d/zz-pratique.toml"), drop_in).expect("the drop-in can be written");
         self.restart();
+    }
+
+    /// Puts pratique in the place of the OCI runtime. The real one is further back in containerd's search path.
+    pub fn gate_starts(&self) {
+        std::os::unix::fs::symlink(own("pratique-runtime"), self.dir().join("opt/bin/runc"))
+            .expect("containerd's folder of programs can be written");
     }
 
     /// Stops containerd and starts it again, so that it reads its configuration anew.

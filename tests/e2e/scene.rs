@@ -57,6 +57,13 @@ impl Scene {
         Self::on(node, TOTAL_TIMEOUT, &settings, |notation| notation.set_policy(&trusting(RELEASE)))
     }
 
+    /// A node with every gate: before a pull, before unpack and before a start.
+    pub fn guarded(settings: &str) -> Self {
+        let scene = Self::gated(settings);
+        scene.gate_starts();
+        scene
+    }
+
     fn on(node: Node, total_timeout: &str, settings: &str, prepare: impl FnOnce(&Notation)) -> Self {
         let notation = Notation::new(&node.folder().join("config"));
         notation.generate(RELEASE);

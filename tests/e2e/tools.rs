@@ -28,6 +28,7 @@ pub fn own(name: &str) -> PathBuf {
     PathBuf::from(match name {
         "pratique" => env!("CARGO_BIN_EXE_pratique"),
         "pratiqued" => env!("CARGO_BIN_EXE_pratiqued"),
+        "pratique-runtime" => env!("CARGO_BIN_EXE_pratique-runtime"),
         "pratique-verifier" => env!("CARGO_BIN_EXE_pratique-verifier"),
         other => panic!("this package has no program `{other}`"),
     })

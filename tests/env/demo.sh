@@ -84,7 +84,7 @@ start_pratiqued() {
 }
 POLICY
   chmod 600 "$notation/trustpolicy.json"
-  printf '%s\n' "notation_dir = \"$notation\"" '[sockets]' "dir = \"$dir/run\"" '[containerd]' "socket = \"$NODE_SOCKET\"" >"$dir/config.toml"
+  printf '%s\n' "notation_dir = \"$notation\"" "state_dir = \"$dir/state\"" '[sockets]' "dir = \"$dir/run\"" '[containerd]' "socket = \"$NODE_SOCKET\"" >"$dir/config.toml"
   # The trust store that the policy names must hold a certificate before the policy can be in force.
   pratique cert generate-test release
   node_spawn "$NODE_LOG/pratiqued.log" "$bin/pratiqued" --config "$dir/config.toml"

@@ -19,7 +19,8 @@ use futures_util::stream::{self, StreamExt};
 use self::unanswered::{about_it, about_layer, no_local_statement, too_many, unavailable, unlisted};
 use super::inventory::Inventory;
 use super::layers::{Listing, MAX_IMAGES};
-use super::names::Names;
+use super::local::LocalImages;
+use super::names::{Names, question_under, repository_of};
 use super::{Answered, Judge, Places, Question};
 use crate::oci::{Descriptor, Digest, Repository};
 use crate::policy::{OrphanLayers, Statement};
@@ -37,10 +38,8 @@ const JUDGED_AT_ONCE: usize = 8;
 pub struct UnpackOptions {
     /// What becomes of a layer that no manifest lists.
     pub orphan_layers: OrphanLayers,
-    /// The repository as which images are judged that came from no registry.
-    pub local_scope: Option<Repository>,
-    /// Where signatures for those are looked for.
-    pub local_places: Places,
+    /// How images are judged that came from no registry.
+    pub local: LocalImages,
     /// Registries with their port: where a label names one of these hosts, it may mean this port.
     pub registries: Vec<String>,
 }
@@ -52,6 +51,8 @@ pub struct LayerQuestion {
     pub namespace: Option<String>,
     /// The layer.
     pub layer: Descriptor,
+    /// The name of the image that it is unpacked for, where the asker says it.
+    pub image: Option<String>,
 }
 
 /// What becomes of a layer.
@@ -110,9 +111,12 @@ impl UnpackGate {
             let orphans = self.options.orphan_layers;
             return Ok(about_layer(judge, question, |input| unlisted(input, &seen.unreadable, orphans)));
         }
+        if let Some(answer) = self.known_admission(judge, &images).await {
+            return Ok(answer);
+        }
         let is_cut = images.len() > MAX_JUDGED || images.len() >= MAX_IMAGES;
         let latest = images.first().map(|image| image.manifest.clone());
-        let asked = self.questions(judge, images).await?;
+        let asked = self.questions(judge, images, question.image.as_deref()).await?;
         let is_cut = is_cut || asked.len() > MAX_JUDGED;
         let answers = self.ask(judge, asked).await;
         Ok(match closest(answers) {
@@ -131,8 +135,11 @@ impl UnpackGate {
     async fn known_admission(&self, judge: &Judge, images: &[Listing]) -> Option<LayerAnswer> {
         for image in images {
             for artifact in family(image) {
+                if let Some(answered) = judge.on_boot_floor(&format!("image {}", artifact.digest), artifact) {
+                    return Some(LayerAnswer { answered, namespace: Some(image.namespace.clone()) });
+                }
                 let names = self.names_of(&artifact.digest).into_iter().map(|name| named(&name, artifact));
-                for question in names.chain(self.as_local(artifact)) {
+                for question in names.chain(self.options.local.question(artifact)) {
                     if let Some(answered) = judge.known_admission(&question).await {
                         return Some(LayerAnswer { answered, namespace: Some(image.namespace.clone()) });
                     }
@@ -143,12 +150,17 @@ impl UnpackGate {
     }
 
     /// The questions that these images raise, each under every name it has.
-    async fn questions(&self, judge: &Judge, images: Vec<Listing>) -> Result<Vec<Asked>, SourceError> {
+    async fn questions(
+        &self,
+        judge: &Judge,
+        images: Vec<Listing>,
+        said: Option<&str>,
+    ) -> Result<Vec<Asked>, SourceError> {
         let mut asked = Vec::new();
         for image in images.into_iter().take(MAX_JUDGED) {
-            let names = self.names(judge, &image).await?;
+            let names = self.names(judge, &image, said).await?;
             let questions: Vec<Question> = match names.as_slice() {
-                [] => family(&image).filter_map(|artifact| self.as_local(artifact)).collect(),
+                [] => family(&image).filter_map(|artifact| self.options.local.question(artifact)).collect(),
                 // What people named is the index, where there is one: its answer is the one to tell.
                 names => {
                     let artifacts: Vec<&Descriptor> = family(&image).collect();
@@ -162,11 +174,12 @@ impl UnpackGate {
     }
 
     /// The repositories that an image is known to come from, under itself or an index that lists it: as it was let
-    /// through, and as image records have it; else as labels have it.
-    async fn names(&self, judge: &Judge, image: &Listing) -> Result<Vec<Repository>, SourceError> {
+    /// through, as image records have it, and as the asker says; else as labels have it.
+    async fn names(&self, judge: &Judge, image: &Listing, said: Option<&str>) -> Result<Vec<Repository>, SourceError> {
         let digests: Vec<Digest> = family(image).map(|artifact| artifact.digest.clone()).collect();
         let mut names: Vec<Repository> = digests.iter().flat_map(|digest| self.names_of(digest)).collect();
         names.extend(self.inventory.recorded(&image.namespace, &digests).await?);
+        names.extend(said.and_then(repository_of));
         if names.is_empty() {
             let origins = self.inventory.labelled(&image.namespace, &digests).await?;
             let registries = self.registries(judge);
@@ -190,20 +203,12 @@ impl UnpackGate {
         self.names.lock().unwrap_or_else(PoisonError::into_inner).of(image).to_vec()
     }
 
-    /// The question about an image that came from no registry, where a statement may govern such.
-    fn as_local(&self, artifact: &Descriptor) -> Option<Question> {
-        let repository = self.options.local_scope.clone()?;
-        let reference = format!("local image {}", artifact.digest);
-        let (artifact, places) = (artifact.clone(), self.options.local_places);
-        Some(Question { reference, repository, artifact, user_metadata: BTreeMap::new(), places })
-    }
-
     /// The answers in the order of the questions, up to the first admission to come.
     async fn ask(&self, judge: &Judge, asked: Vec<Asked>) -> Vec<LayerAnswer> {
         let asked = asked.into_iter().take(MAX_JUDGED).enumerate();
         let judged = asked.map(|(place, Asked { namespace, question })| async move {
             let (digest, repository) = (question.artifact.digest.clone(), question.repository.clone());
-            let is_named = self.options.local_scope.as_ref() != Some(&repository);
+            let is_named = self.options.local.scope.as_ref() != Some(&repository);
             let answered = judge.judge(question).await;
             if is_named && answered.verdict.answer() == Answer::Admit {
                 self.remember(&digest, &repository);
@@ -228,13 +233,7 @@ fn family(image: &Listing) -> impl Iterator<Item = &Descriptor> {
 }
 
 fn named(repository: &Repository, artifact: &Descriptor) -> Question {
-    Question {
-        reference: repository.at(artifact.digest.clone()).to_string(),
-        repository: repository.clone(),
-        artifact: artifact.clone(),
-        user_metadata: BTreeMap::new(),
-        places: Places::Everywhere,
-    }
+    question_under(repository, artifact, Places::Everywhere)
 }
 
 /// The repositories that a label can mean: its host has lost the port.
@@ -293,8 +292,7 @@ mod tests {
          "trustStores": ["ca:acme"], "trustedIdentities": ["*"]}]}"#;
     const UNNAMED: UnpackOptions = UnpackOptions {
         orphan_layers: OrphanLayers::Defer,
-        local_scope: None,
-        local_places: Places::ThisNode,
+        local: LocalImages { scope: None, places: Places::ThisNode },
         registries: Vec::new(),
     };
 
@@ -339,7 +337,7 @@ mod tests {
             let inventory =
                 Arc::new(Inventory::new(Arc::clone(&store) as Arc<dyn crate::source::containerd::Holdings>));
             let judge = Judge::new(Arc::new(trust), Arc::new(Empty), bounds, cache);
-            let judge = judge.looking_first_in(Arc::clone(&inventory) as Arc<dyn Source>);
+            let judge = judge.looking_first_in(vec![Arc::clone(&inventory) as Arc<dyn Source>]);
             Self { store, judge, gate: UnpackGate::new(inventory, options) }
         }
 
@@ -353,7 +351,7 @@ mod tests {
 
         async fn ask(&self, namespace: Option<&str>, text: &str) -> LayerAnswer {
             let namespace = namespace.map(ToOwned::to_owned);
-            self.gate.judge(&self.judge, &LayerQuestion { namespace, layer: layer(text) }).await
+            self.gate.judge(&self.judge, &LayerQuestion { namespace, layer: layer(text), image: None }).await
         }
 
         async fn expect(&self, text: &str, answer: Answer, code: &str) {
@@ -363,7 +361,7 @@ mod tests {
     }
 
     fn local(scope: &str) -> UnpackOptions {
-        UnpackOptions { local_scope: Some(scope.parse().unwrap()), ..UNNAMED }
+        UnpackOptions { local: LocalImages { scope: Some(scope.parse().unwrap()), ..UNNAMED.local }, ..UNNAMED }
     }
 
     #[tokio::test]

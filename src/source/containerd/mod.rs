@@ -6,7 +6,9 @@
 //! Digests and sizes in its answers are as good as the blobs behind them, which are hashed when they are read; labels
 //! and names were written by clients.
 
+mod containers;
 mod content;
+mod snapshots;
 
 use std::path::Path;
 
@@ -15,7 +17,9 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
+pub use containers::{Container, Containers, ImageRecord};
 pub use content::{Change, Holdings, Stored};
+pub use snapshots::{Place, Snapshot, Snapshots, VIEW_PREFIX};
 
 use super::SourceError;
 use super::limits::{CONTAINERD_TIMEOUT, MAX_CONTAINERD_MESSAGE, MAX_CONTAINERD_WORDS};

@@ -13,6 +13,7 @@
 
 mod fault;
 mod reading;
+mod store;
 mod walk;
 
 use std::collections::HashSet;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 pub use fault::LayoutFault;
+pub use store::SignatureStore;
 
 use self::walk::{Found, Walk};
 use super::limits::MAX_LAYOUT_VERSION;

@@ -1,0 +1,137 @@
+//! Is what is mounted the image that it is said to be?
+//!
+//! Brings together what [`rootfs`](crate::rootfs) decides from: the image's layers, the snapshot's chain and mounts, and
+//! where the content of its directories comes from.
+
+use std::path::{Path, PathBuf};
+
+use super::RunGate;
+use super::problem::Problem;
+use super::snapshot::{Below, Own};
+use crate::judge::aside;
+use crate::oci::{Blob, Descriptor, Index, Manifest, media_type};
+use crate::rootfs::{ChainId, Found, Layers, Origin, RootFilesystem, RootfsError, check_unpacked, is_init_layer};
+use crate::source::containerd::{ImageRecord, Place};
+use crate::source::{SourceError, directory};
+
+/// How many manifests of an index are looked at. The largest public indexes list some 60.
+const MAX_MANIFESTS: usize = 256;
+
+impl RunGate {
+    /// Whether the snapshot, which was made on these layers, is what is mounted, and holds nothing else.
+    pub(super) async fn check_mounted(
+        &self,
+        Own { place, key }: Own<'_>,
+        below: &Below,
+        layers: &Layers,
+        found: &Found,
+    ) -> Result<(), Problem> {
+        let missing = || Problem::NoSnapshot { key: crate::remedy::excerpt(key) };
+        let mounts = self.containerd.mounts(place, key).await?.ok_or_else(missing)?;
+        let filesystem = RootFilesystem::of(&mounts, place.snapshotter)?;
+        filesystem.check_mounted(found, directory::identity)?;
+        let directories = match &filesystem {
+            RootFilesystem::Overlaid { lower, .. } => lower.iter().rev().cloned().collect(),
+            RootFilesystem::Bound { .. } if below.has_init_layer => return Err(Problem::InitLayerHidden),
+            RootFilesystem::Bound { .. } => self.copied_directories(place, &layers.chain).await?,
+        };
+        let origins = aside(|| self.origins(&directories, below.has_init_layer))?;
+        let directories: Vec<(PathBuf, Origin)> = directories.into_iter().zip(origins).collect();
+        Ok(check_unpacked(&layers.layers, &directories)?)
+    }
+
+    /// Where the content of these directories comes from.
+    fn origins(&self, directories: &[PathBuf], is_dockers: bool) -> Result<Vec<Origin>, Problem> {
+        let mut origins = self.ledger.origins(directories.iter().map(PathBuf::as_path))?;
+        for (directory, origin) in directories.iter().zip(&mut origins) {
+            if is_dockers && *origin == Origin::Unknown && holds_nothing(directory) {
+                *origin = Origin::Docker;
+            }
+        }
+        Ok(origins)
+    }
+
+    /// The layers of that manifest of the image on which a snapshot with this parent was made.
+    pub(super) async fn layers_below(
+        &self,
+        namespace: &str,
+        image: &Descriptor,
+        parent: &str,
+    ) -> Result<Layers, Problem> {
+        if !media_type::is_index(&image.media_type) {
+            let layers = self.layers_of(namespace, image).await?;
+            let other = || RootfsError::OtherParent { parent: parent.to_owned() };
+            return if layers.are_below(parent) { Ok(layers) } else { Err(other().into()) };
+        }
+        let index = self.read(namespace, image).await?;
+        let unusable = |source| Problem::Manifest { manifest: image.digest.clone(), source };
+        let index = Index::parse(index.bytes()).map_err(unusable)?;
+        for (manifest, _) in index.manifests.into_iter().take(MAX_MANIFESTS) {
+            // Those of other platforms are not there, and some entries are no images: attestations.
+            match self.layers_of(namespace, &manifest).await {
+                Ok(layers) if layers.are_below(parent) && layers.top().is_some() => return Ok(layers),
+                _ => {}
+            }
+        }
+        Err(RootfsError::OtherParent { parent: parent.to_owned() }.into())
+    }
+
+    /// Every image of the namespace on which a snapshot with this parent can have been made.
+    pub(super) async fn images_below(
+        &self,
+        namespace: &str,
+        parent: &str,
+    ) -> Result<Vec<(ImageRecord, Layers)>, Problem> {
+        let mut images = Vec::new();
+        for record in self.containerd.images(namespace).await? {
+            if let Ok(layers) = self.layers_below(namespace, &record.target, parent).await {
+                images.push((record, layers));
+            }
+        }
+        Ok(images)
+    }
+
+    async fn layers_of(&self, namespace: &str, descriptor: &Descriptor) -> Result<Layers, Problem> {
+        let manifest = self.read(namespace, descriptor).await?;
+        let unusable = |source| Problem::Manifest { manifest: descriptor.digest.clone(), source };
+        let manifest = Manifest::parse(manifest.bytes()).map_err(unusable)?;
+        let config = self.read(namespace, &manifest.config).await?;
+        Ok(Layers::of(descriptor, &manifest, config.bytes())?)
+    }
+
+    async fn read(&self, namespace: &str, descriptor: &Descriptor) -> Result<Blob, Problem> {
+        self.inventory.document(namespace, descriptor).await.map_err(|error| match error {
+            SourceError::NotFound { .. } => Problem::NoContent { digest: descriptor.digest.clone() },
+            error => Problem::Source(error),
+        })
+    }
+
+    /// The directories of a chain whose snapshots are copies of each other, base first. Their mounts show one directory
+    /// alone, so each is asked for, and each must be made on the one before.
+    async fn copied_directories(&self, place: Place<'_>, chain: &[ChainId]) -> Result<Vec<PathBuf>, Problem> {
+        let (mut directories, mut below) = (Vec::new(), "");
+        for name in chain.iter().map(ChainId::as_str) {
+            let missing = || Problem::NoSnapshot { key: name.to_owned() };
+            let snapshot = self.containerd.snapshot(place, name).await?.ok_or_else(missing)?;
+            if snapshot.parent != below {
+                return Err(RootfsError::OtherParent { parent: snapshot.parent }.into());
+            }
+            let mounts = self.containerd.view(place, name).await?.ok_or_else(missing)?;
+            match RootFilesystem::of(&mounts, place.snapshotter)? {
+                RootFilesystem::Bound { directory } => directories.push(directory),
+                // Not one directory after all.
+                RootFilesystem::Overlaid { lower, .. } => {
+                    let (layers, directories) = (directories.len() + 1, lower.len());
+                    return Err(RootfsError::LayerCount { layers, directories }.into());
+                }
+            }
+            below = name;
+        }
+        Ok(directories)
+    }
+}
+
+/// Whether a directory holds nothing but what dockerd puts between an image and a container.
+fn holds_nothing(directory: &Path) -> bool {
+    directory::entries(directory).is_some_and(|entries| is_init_layer(&entries))
+}

@@ -1,0 +1,220 @@
+//! The signatures by which images were admitted, so that they can be admitted again without the registry.
+//!
+//! A source like any other: what it gives is examined anew against the policy in force. So a policy that changes is
+//! applied to what is known, a node can start without its network, and nothing that somebody writes here admits
+//! anything.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::{Ledger, LedgerError};
+use crate::oci::{Blob, BlobMismatch, Descriptor, Digest, MAX_MANIFEST_SIZE, Reference, Repository};
+use crate::remedy::one_line;
+use crate::source::{Keep, Referrers, Source, SourceError};
+
+/// From a subject's digest to its [`Subject`] in JSON.
+const SUBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("subjects");
+/// The subjects in the order in which they came.
+const ORDER: TableDefinition<'_, u64, &str> = TableDefinition::new("order");
+/// Signature manifests and envelopes, by digest.
+const BLOBS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("blobs");
+
+/// Of how many images signatures are kept; the oldest go first. A node with a thousand images sees some ten thousand in
+/// its life, with 5 KiB each.
+const MAX_SUBJECTS: u64 = 20_000;
+/// How many signatures of one image are kept: one admits, and another policy may want another one.
+const MAX_SIGNATURES: usize = 4;
+
+/// What is kept about an image.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Subject {
+    /// The signature manifests, the latest first, each with the digest of its envelope.
+    signatures: Vec<(Descriptor, Digest)>,
+}
+
+/// The signatures in a ledger.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    ledger: Arc<Ledger>,
+}
+
+pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(SUBJECTS)?;
+    transaction.open_table(ORDER)?;
+    transaction.open_table(BLOBS)?;
+    Ok(())
+}
+
+impl Evidence {
+    /// The signatures in this ledger.
+    pub fn of(ledger: Arc<Ledger>) -> Self {
+        Self { ledger }
+    }
+
+    fn subject(&self, digest: &Digest) -> Result<Subject, LedgerError> {
+        self.ledger.read("read", |transaction| {
+            let table = transaction.open_table(SUBJECTS)?;
+            let value = table.get(digest.as_str())?;
+            Ok(value.and_then(|value| serde_json::from_slice(value.value()).ok()).unwrap_or_default())
+        })
+    }
+
+    fn content(&self, descriptor: &Descriptor, limit: u64) -> Result<Blob, SourceError> {
+        let what = descriptor.digest.to_string();
+        if descriptor.size > limit {
+            let place = PLACE.to_owned();
+            return Err(SourceError::TooLarge { what, place, size: descriptor.size, limit });
+        }
+        let bytes = self.ledger.read("read", |transaction| {
+            let table = transaction.open_table(BLOBS)?;
+            let value = table.get(descriptor.digest.as_str())?;
+            Ok(value.map(|value| value.value().to_vec()))
+        });
+        let bytes = bytes.map_err(|error| unreadable(&error))?;
+        let bytes = bytes.ok_or_else(|| SourceError::NotFound { what, place: PLACE.to_owned() })?;
+        Blob::check(descriptor.clone(), bytes).map_err(wrong)
+    }
+}
+
+const PLACE: &str = "the ledger";
+
+fn unreadable(error: &LedgerError) -> SourceError {
+    SourceError::Store { place: PLACE.to_owned(), fault: one_line(error) }
+}
+
+fn wrong(source: BlobMismatch) -> SourceError {
+    SourceError::WrongContent { place: PLACE.to_owned(), source }
+}
+
+#[async_trait]
+impl Keep for Evidence {
+    async fn keep(&self, subject: &Descriptor, signature: &Blob, envelope: &Blob) -> Result<(), SourceError> {
+        let (key, new) = (subject.digest.as_str(), signature.descriptor());
+        let known = self.subject(&subject.digest).map_err(|error| unreadable(&error))?;
+        if known.signatures.iter().any(|(known, _)| known.digest == new.digest) {
+            return Ok(());
+        }
+        let written = self.ledger.write("write to", |transaction| {
+            make_room(transaction)?;
+            let (mut subjects, mut order) = (transaction.open_table(SUBJECTS)?, transaction.open_table(ORDER)?);
+            let mut blobs = transaction.open_table(BLOBS)?;
+            let mut kept = known;
+            if kept.signatures.is_empty() {
+                let next = order.last()?.map_or(0, |(number, _)| number.value() + 1);
+                order.insert(next, key)?;
+            }
+            kept.signatures.insert(0, (new.bare(), envelope.descriptor().digest.clone()));
+            for (signature, envelope) in kept.signatures.drain(MAX_SIGNATURES.min(kept.signatures.len())..) {
+                blobs.remove(signature.digest.as_str())?;
+                blobs.remove(envelope.as_str())?;
+            }
+            for blob in [signature, envelope] {
+                blobs.insert(blob.descriptor().digest.as_str(), blob.bytes())?;
+            }
+            subjects.insert(key, serde_json::to_vec(&kept).unwrap_or_default().as_slice())?;
+            Ok(())
+        });
+        written.map_err(|error| unreadable(&error))
+    }
+}
+
+/// Removes the oldest image's signatures where there are too many.
+fn make_room(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    let mut order = transaction.open_table(ORDER)?;
+    if order.len()? < MAX_SUBJECTS {
+        return Ok(());
+    }
+    let Some(oldest) = order.pop_first()?.map(|(_, key)| key.value().to_owned()) else { return Ok(()) };
+    let removed = transaction.open_table(SUBJECTS)?.remove(oldest.as_str())?.map(|value| value.value().to_vec());
+    let subject: Subject = removed.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
+    let mut blobs = transaction.open_table(BLOBS)?;
+    for (signature, envelope) in subject.signatures {
+        blobs.remove(signature.digest.as_str())?;
+        blobs.remove(envelope.as_str())?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Source for Evidence {
+    async fn resolve(&self, reference: &Reference) -> Result<Descriptor, SourceError> {
+        Err(SourceError::NotFound { what: reference.to_string(), place: PLACE.to_owned() })
+    }
+
+    async fn signatures(&self, _: &Repository, subject: &Descriptor, limit: usize) -> Result<Referrers, SourceError> {
+        let known = self.subject(&subject.digest).map_err(|error| unreadable(&error))?;
+        let truncated = known.signatures.len() > limit;
+        let descriptors = known.signatures.into_iter().map(|(signature, _)| signature).take(limit).collect();
+        Ok(Referrers { descriptors, truncated })
+    }
+
+    async fn manifest(&self, _: &Repository, descriptor: &Descriptor) -> Result<Blob, SourceError> {
+        self.content(descriptor, MAX_MANIFEST_SIZE)
+    }
+
+    async fn blob(&self, _: &Repository, descriptor: &Descriptor, limit: u64) -> Result<Blob, SourceError> {
+        self.content(descriptor, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::media_type;
+
+    fn repository() -> Repository {
+        "registry.example/app".parse().unwrap()
+    }
+
+    fn image(text: &str) -> Descriptor {
+        Descriptor::of(media_type::IMAGE_MANIFEST, text.as_bytes())
+    }
+
+    fn blob(text: String) -> Blob {
+        Blob::of(media_type::IMAGE_MANIFEST, text.into_bytes())
+    }
+
+    async fn keep(evidence: &Evidence, image: &Descriptor, name: &str) {
+        evidence.keep(image, &blob(format!("signature {name}")), &blob(format!("envelope {name}"))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_found_as_it_was_also_after_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.redb");
+        let evidence = Evidence::of(Arc::new(Ledger::open(&path).unwrap()));
+        keep(&evidence, &image("a"), "1").await;
+        keep(&evidence, &image("a"), "1").await;
+        drop(evidence);
+        let evidence = Evidence::of(Arc::new(Ledger::open(&path).unwrap()));
+        let found = evidence.signatures(&repository(), &image("a"), 10).await.unwrap();
+        assert_eq!((found.descriptors.len(), found.truncated), (1, false));
+        let signature = evidence.manifest(&repository(), &found.descriptors[0]).await.unwrap();
+        assert_eq!(signature.bytes(), b"signature 1");
+        let envelope = blob("envelope 1".into());
+        assert_eq!(evidence.blob(&repository(), envelope.descriptor(), 100).await.unwrap(), envelope);
+        let too_large = evidence.blob(&repository(), envelope.descriptor(), 1).await;
+        assert!(matches!(too_large, Err(SourceError::TooLarge { .. })));
+        let other = evidence.signatures(&repository(), &image("b"), 10).await.unwrap();
+        assert!(other.descriptors.is_empty());
+        let absent = evidence.manifest(&repository(), &image("b")).await;
+        assert!(matches!(absent, Err(SourceError::NotFound { .. })));
+    }
+
+    #[tokio::test]
+    async fn of_one_image_the_latest_signatures_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let evidence = Evidence::of(Arc::new(Ledger::open(&dir.path().join("ledger.redb")).unwrap()));
+        for number in 0..=MAX_SIGNATURES {
+            keep(&evidence, &image("a"), &number.to_string()).await;
+        }
+        let found = evidence.signatures(&repository(), &image("a"), 10).await.unwrap();
+        assert_eq!(found.descriptors.len(), MAX_SIGNATURES);
+        assert_eq!(found.descriptors[0], blob(format!("signature {MAX_SIGNATURES}")).descriptor().bare());
+        let oldest = evidence.manifest(&repository(), blob("signature 0".into()).descriptor()).await;
+        assert!(matches!(oldest, Err(SourceError::NotFound { .. })));
+    }
+}
