@@ -23,6 +23,17 @@ pub fn manifest(name: &str, layers: &[&str]) -> Blob {
     document(media_type::IMAGE_MANIFEST, &format!(r#""config":{config},"layers":[{}]"#, layers.join(",")))
 }
 
+/// A config and a manifest of these layers, each of which unpacks to itself.
+pub fn image_of(name: &str, layers: &[&str]) -> (Blob, Blob) {
+    let diff_ids: Vec<String> = layers.iter().map(|text| format!("\"{}\"", layer(text).digest)).collect();
+    let config = format!(r#"{{"author":"{name}","rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#, diff_ids.join(","));
+    let config = Blob::of("application/vnd.oci.image.config.v1+json", config.into_bytes());
+    let layers: Vec<String> = layers.iter().map(|text| entry(&layer(text))).collect();
+    let body = format!(r#""config":{},"layers":[{}]"#, entry(config.descriptor()), layers.join(","));
+    let manifest = document(media_type::IMAGE_MANIFEST, &body);
+    (config, manifest)
+}
+
 /// An index of these manifests.
 pub fn index(manifests: &[&Blob]) -> Blob {
     let entries: Vec<String> = manifests.iter().map(|blob| entry(blob.descriptor())).collect();

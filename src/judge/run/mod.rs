@@ -323,3 +323,6 @@ fn image_for_people(record: &ImageRecord) -> String {
     let name = excerpt(&record.name);
     if name.contains('@') { name } else { format!("{name}@{}", record.target.digest) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,464 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::super::testing::{Store, image_of, index, layer};
+use super::super::{Bounds, CacheOptions};
+use super::*;
+use crate::oci::{Blob, Reference, Repository};
+use crate::policy::{Policy, Trust};
+use crate::rootfs::{DiffIds, Identity, Mount, MountPoint};
+use crate::source::containerd::{Holdings, Snapshot};
+use crate::source::{Referrers, Source, directory};
+
+const NS: &str = "default";
+const OPEN: &str = "registry.example/open:v1";
+const SHUT: &str = "registry.example/shut:v1";
+const POLICY: &str = r#"{"version": "1.0", "trustPolicies": [
+    {"name": "open", "registryScopes": ["registry.example/open"], "signatureVerification": {"level": "skip"}}]}"#;
+
+/// What a containerd says that was made up.
+#[derive(Default)]
+struct Said {
+    containers: BTreeMap<(String, String), Container>,
+    images: BTreeMap<(String, String), Descriptor>,
+    snapshots: BTreeMap<String, (String, Vec<Mount>)>,
+    is_down: bool,
+}
+
+struct Fake(Mutex<Said>);
+
+impl Fake {
+    fn answer<T>(&self, answer: impl FnOnce(&Said) -> T) -> Result<T, SourceError> {
+        let said = self.0.lock().unwrap();
+        match said.is_down {
+            true => Err(SourceError::ContainerdUnreachable { socket: "/c.sock".into(), fault: "refused".into() }),
+            false => Ok(answer(&said)),
+        }
+    }
+}
+
+#[async_trait]
+impl Containers for Fake {
+    async fn container(&self, namespace: &str, id: &str) -> Result<Option<Container>, SourceError> {
+        self.answer(|said| said.containers.get(&(namespace.into(), id.into())).cloned())
+    }
+    async fn image(&self, namespace: &str, name: &str) -> Result<Option<ImageRecord>, SourceError> {
+        Ok(self.images(namespace).await?.into_iter().find(|record| record.name == name))
+    }
+    async fn images(&self, namespace: &str) -> Result<Vec<ImageRecord>, SourceError> {
+        self.answer(|said| {
+            let images = said.images.iter().filter(|((within, _), _)| within == namespace);
+            images.map(|((_, name), target)| ImageRecord { name: name.clone(), target: target.clone() }).collect()
+        })
+    }
+    async fn remove_image(&self, _: &str, _: &str) -> Result<(), SourceError> {
+        panic!("a question removes nothing")
+    }
+    async fn running(&self, _: &str) -> Result<Vec<String>, SourceError> {
+        panic!("a question is about one container")
+    }
+}
+
+#[async_trait]
+impl Snapshots for Fake {
+    async fn snapshot(&self, _: Place<'_>, key: &str) -> Result<Option<Snapshot>, SourceError> {
+        self.answer(|said| said.snapshots.get(key).map(|(parent, _)| Snapshot { parent: parent.clone() }))
+    }
+    async fn mounts(&self, _: Place<'_>, key: &str) -> Result<Option<Vec<Mount>>, SourceError> {
+        self.answer(|said| said.snapshots.get(key).map(|(_, mounts)| mounts.clone()))
+    }
+    async fn view(&self, place: Place<'_>, name: &str) -> Result<Option<Vec<Mount>>, SourceError> {
+        self.mounts(place, name).await
+    }
+}
+
+struct NoSignatures;
+
+#[async_trait]
+impl Source for NoSignatures {
+    async fn resolve(&self, _: &Reference) -> Result<Descriptor, SourceError> {
+        panic!("nothing is resolved")
+    }
+    async fn signatures(&self, _: &Repository, _: &Descriptor, _: usize) -> Result<Referrers, SourceError> {
+        Ok(Referrers::default())
+    }
+    async fn manifest(&self, _: &Repository, _: &Descriptor) -> Result<Blob, SourceError> {
+        panic!("there is none")
+    }
+    async fn blob(&self, _: &Repository, _: &Descriptor, _: u64) -> Result<Blob, SourceError> {
+        panic!("there is none")
+    }
+}
+
+/// An image: its manifest, and the snapshots that unpacking it makes.
+struct Unpacked {
+    manifest: Blob,
+    chain: Vec<ChainName>,
+}
+
+type ChainName = String;
+
+struct Scene {
+    dir: tempfile::TempDir,
+    containerd: Arc<Fake>,
+    store: Arc<Store>,
+    ledger: Arc<Ledger>,
+    judge: Judge,
+    gate: RunGate,
+}
+
+const OPTIONS: RunOptions = RunOptions {
+    local: LocalImages { scope: None, places: Places::ThisNode },
+    places: Places::Everywhere,
+    without_image: WithoutImage::Deny,
+    builder_namespaces: Vec::new(),
+    sandbox: SandboxImage::Verify,
+    image_volumes: ImageVolumes::Verify,
+};
+
+impl Scene {
+    fn new() -> Self {
+        Self::with(OPTIONS)
+    }
+
+    fn with(options: RunOptions) -> Self {
+        let trust = Trust::new(Policy::parse(POLICY.as_bytes()).unwrap(), BTreeMap::new(), "test".into());
+        let minute = Duration::from_secs(60);
+        let bounds = Bounds { total_timeout: minute, max_signatures: 10, envelope_size: 1024 };
+        let cache = CacheOptions { max_age: minute, denied_for: minute, capacity: 100 };
+        let dir = tempfile::tempdir().unwrap();
+        let (containerd, store) = (Arc::new(Fake(Mutex::default())), Arc::new(Store::default()));
+        let inventory = Arc::new(Inventory::new(Arc::clone(&store) as Arc<dyn Holdings>));
+        let ledger = Arc::new(Ledger::open(&dir.path().join("ledger.redb")).unwrap());
+        let judge = Judge::new(Arc::new(trust), Arc::new(NoSignatures), bounds, cache);
+        let gate = RunGate::new(Arc::clone(&containerd) as Arc<dyn Made>, inventory, Arc::clone(&ledger), options);
+        Self { dir, containerd, store, ledger, judge, gate }
+    }
+
+    fn say(&self, say: impl FnOnce(&mut Said)) {
+        say(&mut self.containerd.0.lock().unwrap());
+    }
+
+    fn directory(&self, snapshot: &str) -> PathBuf {
+        let path = self.dir.path().join("snapshots").join(snapshot.replace(['/', ':'], "_")).join("fs");
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// An image of these layers that is in the content store, with a config of this name.
+    fn image(&self, namespace: &str, config: &str, layers: &[&str]) -> Unpacked {
+        let (config, manifest) = image_of(config, layers);
+        let chain = DiffIds::parse(config.bytes()).unwrap().chain();
+        self.store.hold(namespace, &config);
+        self.store.hold(namespace, &manifest);
+        Unpacked { manifest, chain: chain.iter().map(|name| name.as_str().to_owned()).collect() }
+    }
+
+    fn name(&self, namespace: &str, name: &str, image: &Unpacked) {
+        let target = image.manifest.descriptor().clone();
+        self.say(|said| drop(said.images.insert((namespace.into(), name.into()), target)));
+    }
+
+    /// Unpacks the layers under the eyes of the gate.
+    fn unpack(&self, image: &Unpacked, layers: &[&str]) {
+        for (name, text) in image.chain.iter().zip(layers) {
+            self.ledger.record(&self.directory(name), &layer(text).digest).unwrap();
+        }
+        self.commit(image);
+    }
+
+    /// Makes the snapshots, whoever has filled them.
+    fn commit(&self, image: &Unpacked) {
+        let mut below = String::new();
+        for name in &image.chain {
+            let mounts = vec![bind(&self.directory(name))];
+            self.say(|said| drop(said.snapshots.insert(name.clone(), (below, mounts))));
+            below = name.clone();
+        }
+    }
+
+    fn container(&self, namespace: &str, id: &str, image: &str) {
+        let container = Container {
+            id: id.into(),
+            image: image.into(),
+            snapshotter: "overlayfs".into(),
+            snapshot_key: id.into(),
+            ..Container::default()
+        };
+        self.say(|said| drop(said.containers.insert((namespace.into(), id.into()), container)));
+    }
+
+    /// A container's snapshot on these, base first, and its question.
+    fn start(&self, namespace: &str, id: &str, below: &[ChainName]) -> StartQuestion {
+        let lower: Vec<String> = below.iter().rev().map(|name| self.directory(name).display().to_string()).collect();
+        let options = format!("lowerdir={},upperdir={}", lower.join(":"), self.directory(id).display());
+        let mount = Mount {
+            kind: "overlay".into(),
+            source: "overlay".into(),
+            options: options.split(',').map(str::to_owned).collect(),
+        };
+        let parent = below.last().cloned().unwrap_or_default();
+        self.say(|said| drop(said.snapshots.insert(id.into(), (parent, vec![mount]))));
+        StartQuestion {
+            namespace: namespace.into(),
+            container: id.into(),
+            is_sandbox: false,
+            root: shown("/run/rootfs", "overlay", &options),
+            volumes: Vec::new(),
+        }
+    }
+
+    /// An image that is unpacked and named, and a container of it.
+    fn ready(&self, name: &str) -> (Unpacked, StartQuestion) {
+        let image = self.image(NS, name, &["base", "top"]);
+        self.name(NS, name, &image);
+        self.unpack(&image, &["base", "top"]);
+        self.container(NS, "c1", name);
+        let question = self.start(NS, "c1", &image.chain);
+        (image, question)
+    }
+
+    async fn code(&self, question: &StartQuestion) -> &'static str {
+        let answer = self.gate.judge(&self.judge, question).await;
+        let verdict = answer.answered.verdict;
+        let is_deferred = ["boot-floor", "build-step", "sandbox-allowed", "container-without-image-allowed"];
+        let admits = verdict.answer() == Answer::Admit;
+        assert_eq!(
+            admits,
+            verdict.code.as_str() == "verification-skipped" || is_deferred.contains(&verdict.code.as_str())
+        );
+        verdict.code.as_str()
+    }
+}
+
+fn shown(path: &str, kind: &str, options: &str) -> Directory {
+    let mount = Some(MountPoint { kind: kind.into(), options: options.into() });
+    Directory { path: path.into(), found: Found { mount, identity: Identity { device: 0, inode: 0 } } }
+}
+
+fn bind(directory: &std::path::Path) -> Mount {
+    Mount { kind: "bind".into(), source: directory.display().to_string(), options: vec!["rbind".into()] }
+}
+
+const STARTS: &str = "verification-skipped";
+
+#[tokio::test]
+async fn a_container_of_an_admitted_image_starts_and_of_another_one_does_not() {
+    let scene = Scene::new();
+    let (_, question) = scene.ready(OPEN);
+    assert_eq!(scene.code(&question).await, STARTS);
+    let scene = Scene::new();
+    let (_, question) = scene.ready(SHUT);
+    assert_eq!(scene.code(&question).await, "no-policy-statement");
+}
+
+#[tokio::test]
+async fn another_config_over_the_same_layers_is_another_image() {
+    let scene = Scene::new();
+    let (_, question) = scene.ready(OPEN);
+    let evil = scene.image(NS, "evil", &["base", "top"]);
+    scene.name(NS, SHUT, &evil);
+    scene.container(NS, "c1", SHUT);
+    assert_eq!(scene.code(&question).await, "no-policy-statement");
+}
+
+#[tokio::test]
+async fn an_index_is_followed_to_the_manifest_that_the_container_was_made_of() {
+    let scene = Scene::new();
+    let (image, question) = scene.ready(OPEN);
+    let other = scene.image(NS, "arm", &["arm"]);
+    let absent = image_of("absent", &["absent"]).1;
+    let list = index(&[&absent, &other.manifest, &image.manifest]);
+    scene.store.hold(NS, &list);
+    let list = Unpacked { manifest: list, chain: image.chain };
+    scene.name(NS, OPEN, &list);
+    assert_eq!(scene.code(&question).await, STARTS);
+    let without = index(&[&absent, &other.manifest]);
+    scene.store.hold(NS, &without);
+    scene.name(NS, OPEN, &Unpacked { manifest: without, chain: Vec::new() });
+    assert_eq!(scene.code(&question).await, "rootfs-other-image");
+}
+
+#[tokio::test]
+async fn a_name_that_has_moved_and_one_that_is_gone_start_nothing() {
+    let scene = Scene::new();
+    let (_, question) = scene.ready(OPEN);
+    let next = scene.image(NS, "next", &["base", "next"]);
+    scene.name(NS, OPEN, &next);
+    assert_eq!(scene.code(&question).await, "rootfs-other-image");
+    scene.say(|said| said.images.clear());
+    assert_eq!(scene.code(&question).await, "image-record-missing");
+}
+
+#[tokio::test]
+async fn content_under_a_trusted_chain_id_is_not_the_images() {
+    let scene = Scene::new();
+    let image = scene.image(NS, "app", &["base", "top"]);
+    scene.name(NS, OPEN, &image);
+    scene.commit(&image);
+    scene.container(NS, "c1", OPEN);
+    let question = scene.start(NS, "c1", &image.chain);
+    assert_eq!(scene.code(&question).await, "rootfs-not-recorded");
+    scene.unpack(&image, &["base", "other"]);
+    assert_eq!(scene.code(&question).await, "rootfs-other-layer");
+}
+
+#[tokio::test]
+async fn other_mounts_than_the_snapshots_start_nothing() {
+    let scene = Scene::new();
+    let (_, question) = scene.ready(OPEN);
+    let other = StartQuestion { root: shown("/run/rootfs", "ext4", "rw"), ..question.clone() };
+    assert_eq!(scene.code(&other).await, "rootfs-differs");
+    scene.say(|said| drop(said.snapshots.remove("c1")));
+    assert_eq!(scene.code(&question).await, "snapshot-missing");
+}
+
+#[tokio::test]
+async fn copied_snapshots_are_followed_one_by_one() {
+    let scene = Scene::new();
+    let (image, mut question) = scene.ready(OPEN);
+    let own = scene.directory("c1");
+    scene.say(|said| said.snapshots.get_mut("c1").unwrap().1 = vec![bind(&own)]);
+    question.root.found.identity = directory::identity(&own).unwrap();
+    assert_eq!(scene.code(&question).await, STARTS);
+    let top = image.chain[1].clone();
+    scene.say(|said| said.snapshots.get_mut(&top).unwrap().0 = "another".into());
+    assert_eq!(scene.code(&question).await, "rootfs-other-image");
+}
+
+#[tokio::test]
+async fn a_container_that_containerd_does_not_know_is_not_started() {
+    let scene = Scene::new();
+    let (_, question) = scene.ready(OPEN);
+    for (namespace, container) in [("", "c1"), ("other", "c1"), (NS, "c2")] {
+        let question = StartQuestion { namespace: namespace.into(), container: container.into(), ..question.clone() };
+        assert_eq!(scene.code(&question).await, "container-unknown");
+    }
+    scene.say(|said| said.is_down = true);
+    assert_eq!(scene.code(&question).await, "containerd-unreachable");
+}
+
+#[tokio::test]
+async fn what_names_no_image_is_started_in_a_builders_namespace_or_where_that_is_allowed() {
+    for (options, code) in [
+        (OPTIONS, "container-without-image"),
+        (RunOptions { without_image: WithoutImage::Allow, ..OPTIONS }, "container-without-image-allowed"),
+        (RunOptions { builder_namespaces: vec![NS.into()], ..OPTIONS }, "build-step"),
+        (RunOptions { builder_namespaces: vec!["buildkit".into()], ..OPTIONS }, "container-without-image"),
+    ] {
+        let scene = Scene::with(options);
+        let (_, question) = scene.ready(OPEN);
+        scene.container(NS, "c1", "");
+        assert_eq!(scene.code(&question).await, code);
+    }
+}
+
+#[tokio::test]
+async fn a_sandbox_may_be_let_through_where_it_is_nothing_but_its_image() {
+    for (sandbox, namespace, code) in [
+        (SandboxImage::Verify, KUBERNETES, "no-policy-statement"),
+        (SandboxImage::Allow, KUBERNETES, "sandbox-allowed"),
+        (SandboxImage::Allow, NS, "no-policy-statement"),
+    ] {
+        let scene = Scene::with(RunOptions { sandbox, ..OPTIONS });
+        let image = scene.image(namespace, "pause", &["pause"]);
+        scene.name(namespace, SHUT, &image);
+        scene.unpack(&image, &["pause"]);
+        scene.container(namespace, "c1", SHUT);
+        let question = StartQuestion { is_sandbox: true, ..scene.start(namespace, "c1", &image.chain) };
+        assert_eq!(scene.code(&question).await, code);
+        scene.unpack(&image, &["other"]);
+        let code = if code == "sandbox-allowed" { "rootfs-mixed" } else { code };
+        assert_eq!(scene.code(&question).await, code);
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_is_mounted_into_a_container_is_judged_like_its_own() {
+    for (image_volumes, name, code) in [
+        (ImageVolumes::Verify, "registry.example/open:data", STARTS),
+        (ImageVolumes::Verify, SHUT, "image-volume-not-admitted"),
+        (ImageVolumes::Deny, "registry.example/open:data", "image-volume-denied"),
+        (ImageVolumes::Allow, SHUT, STARTS),
+    ] {
+        let scene = Scene::with(RunOptions { image_volumes, ..OPTIONS });
+        let (_, mut question) = scene.ready(OPEN);
+        let data = scene.image(NS, "data", &["data"]);
+        scene.name(NS, name, &data);
+        scene.unpack(&data, &["data"]);
+        let path = format!("/run/image-volumes/{}", data.manifest.descriptor().digest.hex());
+        let root = scene.start(NS, &path, &data.chain).root;
+        question.volumes = vec![Directory { path: path.clone(), ..root }];
+        assert_eq!(scene.code(&question).await, code, "{name}");
+        if code == STARTS && image_volumes == ImageVolumes::Verify {
+            question.volumes[0].found.mount = None;
+            assert_eq!(scene.code(&question).await, "rootfs-differs");
+            question.volumes[0].path = "/run/image-volumes/other".into();
+            assert_eq!(scene.code(&question).await, "image-volume-unknown");
+        }
+    }
+}
+
+/// A container as dockerd makes it: its record names no snapshot, and a layer lies between.
+fn dockers(scene: &Scene) -> (Unpacked, StartQuestion) {
+    let image = scene.image(DOCKER, "app", &["base", "top"]);
+    scene.name(DOCKER, OPEN, &image);
+    scene.unpack(&image, &["base", "top"]);
+    scene.container(DOCKER, "d1", OPEN);
+    let key = (DOCKER.to_owned(), "d1".to_owned());
+    scene.say(|said| {
+        let container = said.containers.get_mut(&key).unwrap();
+        (container.snapshotter, container.snapshot_key) = (String::new(), String::new());
+    });
+    let init = "d1-init".to_owned();
+    let below = [image.chain.as_slice(), std::slice::from_ref(&init)].concat();
+    let mut question = scene.start(DOCKER, "d1", &below);
+    question.root.path = "/var/lib/docker/rootfs/overlayfs/d1".into();
+    let top = image.chain[1].clone();
+    scene.say(|said| drop(said.snapshots.insert(init, (top, Vec::new()))));
+    fs::create_dir_all(scene.directory("d1-init").join("etc")).unwrap();
+    fs::write(scene.directory("d1-init").join("etc/hosts"), "").unwrap();
+    (image, question)
+}
+
+#[tokio::test]
+async fn dockers_container_starts_when_what_lies_between_holds_nothing() {
+    let scene = Scene::new();
+    let (_, question) = dockers(&scene);
+    assert_eq!(scene.code(&question).await, STARTS);
+    let elsewhere = Directory { path: "/elsewhere/d1".into(), ..question.root.clone() };
+    assert_eq!(scene.code(&StartQuestion { root: elsewhere, ..question.clone() }).await, "snapshot-missing");
+    fs::write(scene.directory("d1-init").join("etc/hosts"), "6.6.6.6 registry.example").unwrap();
+    assert_eq!(scene.code(&question).await, "rootfs-layer-count");
+}
+
+#[tokio::test]
+async fn dockers_container_starts_again_from_its_image_when_the_tag_has_moved() {
+    let scene = Scene::new();
+    let (image, question) = dockers(&scene);
+    let next = scene.image(DOCKER, "next", &["base", "next"]);
+    scene.name(DOCKER, OPEN, &next);
+    assert_eq!(scene.code(&question).await, "rootfs-other-image");
+    scene.name(DOCKER, "moby-dangling@sha256:0", &image);
+    assert_eq!(scene.code(&question).await, STARTS);
+    // The name that the container goes by is what is judged.
+    let key = (DOCKER.to_owned(), "d1".to_owned());
+    scene.say(|said| said.containers.get_mut(&key).unwrap().image = SHUT.into());
+    assert_eq!(scene.code(&question).await, "no-policy-statement");
+}
+
+#[tokio::test]
+async fn a_pinned_image_starts_whatever_the_policy_says_and_only_if_it_is_what_is_mounted() {
+    let mut scene = Scene::new();
+    let (image, question) = scene.ready(SHUT);
+    let floor = [image.manifest.descriptor().digest.clone()].into_iter().collect();
+    scene.judge = scene.judge.with_boot_floor(floor);
+    assert_eq!(scene.code(&question).await, "boot-floor");
+    let other = StartQuestion { root: shown("/run/rootfs", "ext4", "rw"), ..question };
+    assert_eq!(scene.code(&other).await, "rootfs-differs");
+}
