@@ -14,7 +14,7 @@ use super::file::{self, FileError};
 use super::value;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
 use crate::oci::{Digest, Repository};
-use crate::policy::{ImageVolumes, Mode, OrphanLayers, SandboxImage, WithoutImage};
+use crate::policy::{ImageVolumes, Mode, OrphanLayers, Reconcile, SandboxImage, WithoutImage};
 use crate::remedy::{Code, Remedy, printable};
 
 /// Where the file lies unless another place is named.
@@ -36,6 +36,8 @@ pub struct NodeConfig {
     pub state_dir: PathBuf,
     /// Images that are admitted without a signature and without asking anybody.
     pub boot_floor: Vec<Digest>,
+    /// What becomes of what came past the gates.
+    pub reconcile: Reconcile,
     /// `[sockets]`.
     pub sockets: SocketConfig,
     /// `[limits]`.
@@ -186,6 +188,7 @@ impl Default for NodeConfig {
             mode: Mode::default(),
             state_dir: "/var/lib/pratique".into(),
             boot_floor: Vec::new(),
+            reconcile: Reconcile::default(),
             sockets: SocketConfig::default(),
             limits: LimitConfig::default(),
             cache: CacheConfig::default(),
@@ -398,6 +401,7 @@ mod tests {
             "orphan_layers",
             "state_dir",
             "boot_floor",
+            "reconcile",
             "run",
             "without_image",
             "builder_namespaces",
@@ -425,6 +429,7 @@ mod tests {
             mode = "audit"
             state_dir = "/srv/pratique"
             boot_floor = ["sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]
+            reconcile = "remove"
             sockets.dir = "/run/other"
             [limits]
             total_timeout = "1m 30s"
@@ -475,6 +480,7 @@ mod tests {
             (config.gates.diff, config.gates.orphan_layers, config.gates.run),
             (false, OrphanLayers::Deny, false)
         );
+        assert_eq!(config.reconcile, Reconcile::Remove);
         assert_eq!(
             (config.state_dir.as_path(), config.boot_floor),
             (Path::new("/srv/pratique"), vec![Digest::sha256(b"")])

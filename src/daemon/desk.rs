@@ -43,6 +43,19 @@ pub(super) struct Conclusion {
 }
 
 impl Conclusion {
+    /// What was found after it had happened. It went on, whatever the verdict is, unless it was taken back.
+    pub(super) fn found(Answered { verdict, cached }: &Answered, removed: bool) -> Self {
+        let done = if removed { "found and removed: " } else { "found: " };
+        Self {
+            answer: verdict.answer(),
+            code: verdict.code,
+            line: clipped(format!("{done}{}", verdict.one_line())),
+            proceed: !removed,
+            cached: *cached,
+            verdict: Some(Arc::clone(verdict)),
+        }
+    }
+
     /// Whether what was asked about goes on.
     pub(super) fn proceed(&self) -> bool {
         self.proceed

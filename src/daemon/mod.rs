@@ -6,6 +6,7 @@
 mod decisions;
 mod desk;
 mod error;
+mod findings;
 mod hook_socket;
 mod layers;
 mod logging;
@@ -40,9 +41,11 @@ use crate::clock;
 use crate::config::{NodeConfig, NotationDir, RegistryConfig};
 use crate::hook::diff::{DiffService, Nonces};
 use crate::judge::{
-    Bounds, CacheOptions, Inventory, Judge, LocalImages, Places, RunGate, RunOptions, UnpackGate, UnpackOptions,
+    Bounds, CacheOptions, Court, Inventory, Judge, LocalImages, Places, Reconciler, RunGate, RunOptions, UnpackGate,
+    UnpackOptions,
 };
 use crate::ledger::{Evidence, Ledger};
+use crate::policy::Reconcile;
 use crate::remedy::{Remedy, one_line};
 use crate::source::Source;
 use crate::source::containerd::Containerd;
@@ -143,9 +146,9 @@ impl Daemon {
         let service = Service { desk: Arc::clone(&desk), reloads, started: clock::now(), draining };
         servers.spawn(async { server::serve(api, service).await.map_err(|_| StartError::PartFailed(API_SOCKET)) });
         let mut background = JoinSet::new();
-        background.spawn(watch.run(desk));
-        if let Some(Gates { inventory, .. }) = gates {
-            background.spawn(async move { inventory.follow().await });
+        background.spawn(watch.run(Arc::clone(&desk)));
+        if let Some(gates) = gates {
+            gates.observe(config, desk, &mut background);
         }
 
         tracing::info!(digest = %trust.digest(), origin = trust.origin(), mode = config.mode.as_str(), "answering questions");
@@ -217,6 +220,22 @@ impl Gates {
             desk = desk.with_starts(RunGate::new(containerd, inventory(), ledger(), run_options(config)));
         }
         desk
+    }
+}
+
+impl Gates {
+    /// Follows what happens in containerd.
+    fn observe(self, config: &NodeConfig, desk: Arc<Desk>, background: &mut JoinSet<()>) {
+        let Self { containerd, inventory, ledger } = self;
+        background.spawn(async move { inventory.follow().await });
+        if config.reconcile == Reconcile::Off || !config.gates.run {
+            return;
+        }
+        let reconciler = Reconciler::new(Arc::new(containerd), ledger, config.reconcile);
+        background.spawn(async move {
+            let Some(gate) = desk.starts() else { return };
+            reconciler.run(Court { judge: desk.judge(), gate, report: desk.as_ref() }).await;
+        });
     }
 }
 

@@ -56,6 +56,7 @@ impl Asked {
             Stage::Run => "run",
             Stage::Admit => "admit",
             Stage::Cli => "cli",
+            Stage::Reconcile => "reconcile",
         }
     }
 }

@@ -7,12 +7,12 @@
 //! It is also a [`Source`] of signatures: those that an imported archive or a pull has brought into the store.
 
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Mutex;
 
+use super::following::Pace;
 use super::layers::{Layers, Listing};
 use super::names::repository_of;
 use crate::oci::{Blob, BlobMismatch, Descriptor, Digest, MAX_MANIFEST_SIZE, Reference, Repository};
@@ -29,9 +29,6 @@ const READS_AT_ONCE: usize = 16;
 /// How many bytes one look reads at most, manifests and what turns out to be none. The manifests, indexes and configs of
 /// a thousand images have some 20 MiB.
 const MAX_LOOK: u64 = 256 * 1024 * 1024;
-/// The pause before events are asked for again, and the longest one.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Labels that containerd's own clients set on a manifest for every layer that they find in it, with the layer as value.
 const LAYER_LABEL: &str = "containerd.io/gc.ref.content.";
 /// Where an image came from, as containerd's clients note it on its manifest: the host follows, without a port; the
@@ -62,25 +59,9 @@ impl Inventory {
 
     /// Follows containerd's events, for ever: looks at the whole store first, and again whenever the connection was lost.
     pub async fn follow(&self) {
-        let mut pause = FIRST_PAUSE;
-        let mut is_reported = false;
+        let mut pace = Pace::new("what containerd holds");
         loop {
-            match self.follow_once().await {
-                Ok(()) => {
-                    tracing::warn!("containerd's events have ended; they are asked for again");
-                    (pause, is_reported) = (FIRST_PAUSE, false);
-                }
-                Err(error) if !is_reported => {
-                    tracing::warn!(
-                        reason = one_line(&error),
-                        "containerd cannot be followed; it is asked again and again"
-                    );
-                    is_reported = true;
-                }
-                Err(_) => {}
-            }
-            tokio::time::sleep(pause).await;
-            pause = LONGEST_PAUSE.min(pause * 2);
+            pace.rest(self.follow_once().await).await;
         }
     }
 

@@ -4,11 +4,13 @@
 //! and keeps what was answered. Every verdict is made against one trust snapshot and one instant.
 
 mod cache;
+mod following;
 mod gather;
 mod inventory;
 mod layers;
 mod local;
 mod names;
+mod reconcile;
 mod run;
 #[cfg(test)]
 mod testing;
@@ -27,6 +29,7 @@ pub use inventory::Inventory;
 pub use layers::{Layers, Listing};
 pub use local::LocalImages;
 pub use names::Names;
+pub use reconcile::{Court, Finding, FindingKind, Observed, Reconciler, Report};
 pub use run::{Directory, Made, RunGate, RunOptions, StartAnswer, StartQuestion};
 pub use unpack::{LayerAnswer, LayerQuestion, UnpackGate, UnpackOptions};
 

@@ -33,15 +33,24 @@ impl Ledger {
         })
     }
 
-    /// Forgets the containers of a namespace that are not among these.
-    pub fn keep_starts(&self, namespace: &str, running: &[String]) -> Result<(), LedgerError> {
+    /// Forgets a container that has ended.
+    pub fn forget_start(&self, namespace: &str, container: &str) -> Result<(), LedgerError> {
+        self.write("write to", |transaction| {
+            transaction.open_table(STARTS)?.remove(key(namespace, container).as_str())?;
+            Ok(())
+        })
+    }
+
+    /// Forgets the containers of a namespace that are not among these and were asked about before this, in seconds since
+    /// 1970.
+    pub fn keep_starts(&self, namespace: &str, running: &[String], before: i64) -> Result<(), LedgerError> {
         self.write("write to", |transaction| {
             let prefix = key(namespace, "");
             let is_over = |known: &str| {
                 let id = known.strip_prefix(&prefix);
                 id.is_some_and(|id| !running.iter().any(|running| running == id))
             };
-            transaction.open_table(STARTS)?.retain(|known, _| !is_over(known))?;
+            transaction.open_table(STARTS)?.retain(|known, at| at >= before || !is_over(known))?;
             Ok(())
         })
     }
@@ -60,8 +69,12 @@ mod tests {
         }
         let known = |namespace: &str, id: &str| ledger.was_asked_about(namespace, id).unwrap();
         assert!(known("default", "a") && !known("other", "a") && !known("default", "c"));
-        ledger.keep_starts("other", &[]).unwrap();
-        ledger.keep_starts("default", &["b".to_owned()]).unwrap();
+        ledger.keep_starts("other", &[], 2).unwrap();
+        ledger.keep_starts("default", &["b".to_owned()], 1).unwrap();
+        assert!(known("default", "a"), "it may be about to run");
+        ledger.keep_starts("default", &["b".to_owned()], 2).unwrap();
         assert!(!known("default", "a") && known("default", "b"));
+        ledger.forget_start("default", "b").unwrap();
+        assert!(!known("default", "b"));
     }
 }

@@ -24,7 +24,7 @@ pub use document::{MAX_POLICY_SIZE, Policy};
 pub use fault::{InvalidPolicy, PolicyFault};
 pub use identity::{Identities, Identity, InvalidIdentity};
 pub use level::{Action, InvalidOverride, Level, LevelName, Validation, VerifyTimestamp};
-pub use mode::{ImageVolumes, Mode, OrphanLayers, SandboxImage, WithoutImage};
+pub use mode::{ImageVolumes, Mode, OrphanLayers, Reconcile, SandboxImage, WithoutImage};
 pub use scope::{InvalidScope, Scope};
 pub use statement::{MAX_IDENTITIES, Statement};
 pub use trust::{InvalidTrustStore, StoreKind, StoreProblem, Trust, TrustStore, is_safe_name};

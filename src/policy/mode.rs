@@ -68,3 +68,16 @@ pub enum ImageVolumes {
     /// They are not looked at.
     Allow,
 }
+
+/// What becomes of image records whose images are not admitted, which nobody could be stopped from making.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reconcile {
+    /// Nothing: nobody looks.
+    Off,
+    /// They are reported.
+    #[default]
+    Report,
+    /// They are reported and, where they are denied, removed.
+    Remove,
+}

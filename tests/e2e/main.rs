@@ -31,6 +31,7 @@ mod install;
 mod interop;
 mod layers;
 mod outages;
+mod reconcile;
 mod reload;
 mod run;
 mod signers;

@@ -22,8 +22,8 @@ impl Pratiqued {
         let sockets = folder.join("run");
         fs::create_dir_all(&sockets).expect("the sockets' folder can be made");
         let config = format!(
-            "notation_dir = '{}'\nstate_dir = '{}'\n[sockets]\ndir = '{}'\n[limits]\ntotal_timeout = '{total_timeout}'\n\
-             [containerd]\nsocket = '{}'\n{settings}",
+            "notation_dir = '{}'\nstate_dir = '{}'\nsockets.dir = '{}'\nlimits.total_timeout = '{total_timeout}'\n\
+             containerd.socket = '{}'\n{settings}",
             notation_dir.display(),
             folder.join("state").display(),
             sockets.display(),

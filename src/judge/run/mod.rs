@@ -226,7 +226,7 @@ impl RunGate {
     }
 
     /// The verdict about what an image record points to, under its name.
-    async fn judge_image(&self, judge: &Judge, namespace: &str, record: &ImageRecord) -> Answered {
+    pub(in crate::judge) async fn judge_image(&self, judge: &Judge, namespace: &str, record: &ImageRecord) -> Answered {
         let mut last = None;
         for question in self.questions(namespace, record).await {
             let answered = judge.judge(question).await;

@@ -35,10 +35,10 @@ struct Fake(Mutex<Said>);
 impl Fake {
     fn answer<T>(&self, answer: impl FnOnce(&Said) -> T) -> Result<T, SourceError> {
         let said = self.0.lock().unwrap();
-        match said.is_down {
-            true => Err(SourceError::ContainerdUnreachable { socket: "/c.sock".into(), fault: "refused".into() }),
-            false => Ok(answer(&said)),
+        if said.is_down {
+            return Err(SourceError::ContainerdUnreachable { socket: "/c.sock".into(), fault: "refused".into() });
         }
+        Ok(answer(&said))
     }
 }
 
@@ -68,6 +68,9 @@ impl Containers for Fake {
 impl Snapshots for Fake {
     async fn snapshot(&self, _: Place<'_>, key: &str) -> Result<Option<Snapshot>, SourceError> {
         self.answer(|said| said.snapshots.get(key).map(|(parent, _)| Snapshot { parent: parent.clone() }))
+    }
+    async fn committed(&self, _: Place<'_>) -> Result<Vec<String>, SourceError> {
+        panic!("a question is about one snapshot")
     }
     async fn mounts(&self, _: Place<'_>, key: &str) -> Result<Option<Vec<Mount>>, SourceError> {
         self.answer(|said| said.snapshots.get(key).map(|(_, mounts)| mounts.clone()))

@@ -5,12 +5,10 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use containerd_client::events::{ContentCreate, ContentDelete};
 use containerd_client::services::v1::content_client::ContentClient;
-use containerd_client::services::v1::events_client::EventsClient;
 use containerd_client::services::v1::images_client::ImagesClient;
 use containerd_client::services::v1::namespaces_client::NamespacesClient;
 use containerd_client::services::v1::{
     Info, InfoRequest, ListContentRequest, ListImagesRequest, ListNamespacesRequest, ReadContentRequest,
-    SubscribeRequest,
 };
 use containerd_client::types::Envelope;
 use futures_util::stream::{BoxStream, StreamExt};
@@ -153,12 +151,8 @@ impl Holdings for Containerd {
     }
 
     async fn changes(&self) -> Result<BoxStream<'static, Change>, SourceError> {
-        let failed = |status: Status| self.failed("its events", &status);
-        let filters = [CREATED, DELETED].map(|topic| format!("topic==\"{topic}\"")).into();
-        let mut client = EventsClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE);
-        let events = client.subscribe(SubscribeRequest { filters }).await.map_err(failed)?.into_inner();
-        let until_it_ends = events.take_while(|event| std::future::ready(event.is_ok()));
-        Ok(until_it_ends.filter_map(|event| std::future::ready(event.ok().and_then(change))).boxed())
+        let events = self.subscribe(&[CREATED, DELETED]).await?;
+        Ok(events.filter_map(|event| std::future::ready(change(event))).boxed())
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod containers;
 mod content;
+mod events;
 mod snapshots;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use tonic::{Code, Request, Status};
 
 pub use containers::{Container, Containers, ImageRecord};
 pub use content::{Change, Holdings, Stored};
+pub use events::{Happening, Happenings, What};
 pub use snapshots::{Place, Snapshot, Snapshots, VIEW_PREFIX};
 
 use super::SourceError;

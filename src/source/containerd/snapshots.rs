@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
 use containerd_client::services::v1::snapshots::{
-    self as wire, MountsRequest, RemoveSnapshotRequest, StatSnapshotRequest, ViewSnapshotRequest,
+    self as wire, ListSnapshotsRequest, MountsRequest, RemoveSnapshotRequest, StatSnapshotRequest, ViewSnapshotRequest,
 };
 use containerd_client::types;
 use tonic::transport::Channel;
@@ -17,6 +17,8 @@ use crate::source::limits::MAX_CONTAINERD_MESSAGE;
 /// What the keys of our own views begin with. Each lives for the moment of one question; should that moment be the last
 /// of the daemon's, containerd's garbage collection takes it, since nothing refers to it.
 pub const VIEW_PREFIX: &str = "pratique-view-";
+/// containerd's filter for snapshots that have their content.
+const COMMITTED: &str = "kind==committed";
 /// How many random bytes the key of a view has: nobody else's will be the same.
 const VIEW_BYTES: usize = 12;
 
@@ -41,6 +43,9 @@ pub struct Snapshot {
 pub trait Snapshots: Send + Sync {
     /// A snapshot, or none where there is none of this name.
     async fn snapshot(&self, place: Place<'_>, key: &str) -> Result<Option<Snapshot>, SourceError>;
+
+    /// The names of the snapshots that have their content.
+    async fn committed(&self, place: Place<'_>) -> Result<Vec<String>, SourceError>;
 
     /// What a container with this snapshot has to have mounted; none where there is no such snapshot.
     async fn mounts(&self, place: Place<'_>, key: &str) -> Result<Option<Vec<Mount>>, SourceError>;
@@ -72,6 +77,18 @@ impl Snapshots for Containerd {
         let answer = self.unless_missing(&key, self.snapshots().stat(request).await)?;
         let info = answer.and_then(|answer| answer.into_inner().info);
         Ok(info.map(|wire::Info { parent, .. }| Snapshot { parent }))
+    }
+
+    async fn committed(&self, place: Place<'_>) -> Result<Vec<String>, SourceError> {
+        let failed = |status: Status| self.failed("its snapshots", &status);
+        let filters = vec![COMMITTED.to_owned()];
+        let request = ListSnapshotsRequest { snapshotter: place.snapshotter.to_owned(), filters };
+        let mut pages = self.snapshots().list(within(place.namespace, request)?).await.map_err(failed)?.into_inner();
+        let mut names = Vec::new();
+        while let Some(page) = pages.message().await.map_err(failed)? {
+            names.extend(page.info.into_iter().map(|info| info.name));
+        }
+        Ok(names)
     }
 
     async fn mounts(&self, place: Place<'_>, key: &str) -> Result<Option<Vec<Mount>>, SourceError> {
