@@ -5,6 +5,7 @@
 //! default. `config/config.toml` in the source tree shows every key with its default.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub struct NodeConfig {
     pub local_images: LocalImageConfig,
     /// `[log]`.
     pub log: LogConfig,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
 }
 
 /// Where the daemon is asked.
@@ -159,6 +162,14 @@ pub struct LocalImageConfig {
     pub ask_registry: bool,
 }
 
+/// Where counts are served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// The address, with its port. None: nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
 /// What the daemon says about its work.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -198,6 +209,7 @@ impl Default for NodeConfig {
             run: RunConfig::default(),
             local_images: LocalImageConfig::default(),
             log: LogConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -411,6 +423,7 @@ mod tests {
             "ask_registry",
             "format",
             "filter",
+            "listen",
         ] {
             assert!(example.contains(&format!("{key} = ")), "{key}");
         }
@@ -461,6 +474,8 @@ mod tests {
             [log]
             format = "json"
             filter = "info,pratique=debug"
+            [metrics]
+            listen = "127.0.0.1:9464"
             "#,
         )
         .unwrap();
@@ -480,6 +495,7 @@ mod tests {
             (config.gates.diff, config.gates.orphan_layers, config.gates.run),
             (false, OrphanLayers::Deny, false)
         );
+        assert_eq!(config.metrics.listen, Some("127.0.0.1:9464".parse().unwrap()));
         assert_eq!(config.reconcile, Reconcile::Remove);
         assert_eq!(
             (config.state_dir.as_path(), config.boot_floor),

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 
 use super::decisions::{Decided, Decisions};
+use super::metrics::Metrics;
 use super::question::{self, Asked, InvalidQuestion};
 use crate::clock;
 use crate::judge::{Answered, Judge, Question, RunGate, UnpackGate};
@@ -30,6 +31,7 @@ pub(super) struct Desk {
     ledger: Option<Arc<Ledger>>,
     mode: Mode,
     decisions: Decisions,
+    metrics: Metrics,
 }
 
 /// What became of a request.
@@ -64,7 +66,15 @@ impl Conclusion {
 
 impl Desk {
     pub(super) fn new(judge: Judge, mode: Mode) -> Self {
-        Self { judge, layers: None, starts: None, ledger: None, mode, decisions: Decisions::new() }
+        Self {
+            judge,
+            layers: None,
+            starts: None,
+            ledger: None,
+            mode,
+            decisions: Decisions::new(),
+            metrics: Metrics::new(),
+        }
     }
 
     /// The same desk, which answers questions about layers, too.
@@ -102,6 +112,10 @@ impl Desk {
         self.mode
     }
 
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     pub(super) fn decisions(&self) -> &Decisions {
         &self.decisions
     }
@@ -126,7 +140,9 @@ impl Desk {
             line: conclusion.line,
             proceed: conclusion.proceed,
         };
+        let stage = asked.stage_name();
         let decision = decision(asked, &response, conclusion.cached, at, took);
+        self.metrics.observe(stage, conclusion.answer, &decision);
         self.decisions.record(Decided { decision, verdict: conclusion.verdict });
         response
     }

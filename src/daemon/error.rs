@@ -1,6 +1,7 @@
 //! Why the daemon does not run.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::{LoadError, NodeConfigError, NotationFileError};
@@ -65,6 +66,14 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The metrics cannot be served at their address.
+    #[error("cannot listen on {address} for the metrics")]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// The log cannot be written as configured.
     #[error("the log cannot be set up: {0}")]
     Log(String),
@@ -94,6 +103,7 @@ impl Remedy for StartError {
             Self::SocketInUse { .. } => Code("socket-in-use"),
             Self::NotASocket { .. } => Code("socket-occupied"),
             Self::Socket { .. } => Code("socket-failed"),
+            Self::Metrics { .. } => Code("metrics-address"),
             Self::Log(_) => Code("log-failed"),
             Self::System { .. } => Code("system"),
             Self::PartFailed(_) => Code("internal-error"),
@@ -118,6 +128,7 @@ impl Remedy for StartError {
             Self::SocketDirectory { .. } | Self::Socket { .. } => {
                 Some("run pratiqued as root, or name a `sockets.dir` that it may write to".into())
             }
+            Self::Metrics { .. } => Some("name another `metrics.listen`, or none".into()),
             Self::Log(_) => Some("mend `log.filter` in the configuration".into()),
             Self::System { .. } => None,
             Self::PartFailed(_) => Some("this is a mistake in pratique: report it with the daemon's log".into()),

@@ -10,6 +10,7 @@ mod findings;
 mod hook_socket;
 mod layers;
 mod logging;
+mod metrics;
 mod question;
 mod reload;
 mod server;
@@ -34,6 +35,7 @@ use tokio::task::JoinSet;
 pub use error::StartError;
 
 use self::desk::Desk;
+use self::metrics::Exposed;
 use self::reload::{Reloads, Watch};
 use self::server::Service;
 use self::sockets::SocketFile;
@@ -142,6 +144,13 @@ impl Daemon {
         let mut files = vec![hook_file, api_file];
         if let Some(gates) = gates.as_ref().filter(|_| config.gates.diff) {
             files.extend(serve_diff(config, &gates.containerd, &desk, &mut servers, &draining).await?);
+        }
+        if let Some(address) = config.metrics.listen {
+            let exposed = Exposed::new(Arc::clone(&desk), Arc::clone(&reloads));
+            let (listener, draining) = (metrics::listen(address).await?, draining.clone());
+            servers.spawn(async {
+                metrics::serve(listener, exposed, draining).await.map_err(|_| StartError::PartFailed("its metrics"))
+            });
         }
         let service = Service { desk: Arc::clone(&desk), reloads, started: clock::now(), draining };
         servers.spawn(async { server::serve(api, service).await.map_err(|_| StartError::PartFailed(API_SOCKET)) });

@@ -8,6 +8,7 @@ mod api;
 mod ending;
 mod hooks;
 mod layers;
+mod metrics;
 mod node;
 mod reloading;
 mod starting;
