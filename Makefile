@@ -29,7 +29,7 @@ build: tools
 	$(CARGO) build --locked --release
 
 bench: tools
-	$(CARGO) bench --locked --bench peers
+	$(CARGO) bench --locked --bench peers --bench gates
 
 lint: tools
 	$(CARGO) fmt --check

@@ -98,6 +98,8 @@ impl Keep for Evidence {
             return Ok(());
         }
         let written = self.ledger.write("write to", |transaction| {
+            // Strangers choose these bytes, and must not be able to choose a checksum with them.
+            transaction.set_two_phase_commit(true);
             make_room(transaction)?;
             let (mut subjects, mut order) = (transaction.open_table(SUBJECTS)?, transaction.open_table(ORDER)?);
             let mut blobs = transaction.open_table(BLOBS)?;

@@ -62,13 +62,11 @@ impl Ledger {
     fn write<T>(
         &self,
         what: &'static str,
-        write: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+        write: impl FnOnce(&mut WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, LedgerError> {
         let writing = || {
             let mut transaction = self.database.begin_write()?;
-            // Strangers choose some of the bytes, and must not be able to choose a checksum with them.
-            transaction.set_two_phase_commit(true);
-            let written = write(&transaction)?;
+            let written = write(&mut transaction)?;
             transaction.commit()?;
             Ok(written)
         };
