@@ -300,6 +300,12 @@ pub enum NodeConfigError {
         /// What is wrong.
         message: String,
     },
+    /// The gate before a start without the one that it depends on.
+    #[error("{}: `gates.run` needs `gates.diff`: no container could be started", path.display())]
+    RunWithoutDiff {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// The key in front of a message.
@@ -317,6 +323,7 @@ impl Remedy for NodeConfigError {
             Self::Missing { .. } => Code("config-missing"),
             Self::Unreadable { .. } => Code("config-unreadable"),
             Self::Invalid { .. } => Code("config-invalid"),
+            Self::RunWithoutDiff { .. } => Code("config-contradiction"),
         }
     }
 
@@ -324,6 +331,7 @@ impl Remedy for NodeConfigError {
         match self {
             Self::Missing { .. } => Some("name a file that is there, or none to run with the defaults".into()),
             Self::Unreadable { source, .. } => source.remedy(),
+            Self::RunWithoutDiff { .. } => Some("set both, or none".into()),
             Self::Invalid { line, key, .. } => {
                 let what = key.as_ref().map_or_else(|| format!("line {line}"), |key| format!("`{key}`"));
                 Some(format!("mend {what}, or remove it to use the default"))
@@ -348,7 +356,17 @@ impl NodeConfig {
             Err(FileError::Absent) => return Ok(None),
             Err(source) => return Err(NodeConfigError::Unreadable { path: path.to_owned(), source }),
         };
-        toml::from_slice(&bytes).map(Some).map_err(|error| invalid(path, &bytes, error))
+        let config: Self = toml::from_slice(&bytes).map_err(|error| invalid(path, &bytes, error))?;
+        config.agrees_with_itself(path)?;
+        Ok(Some(config))
+    }
+
+    fn agrees_with_itself(&self, path: &Path) -> Result<(), NodeConfigError> {
+        // What is unpacked is written down by the one gate and looked up by the other.
+        if self.gates.run && !self.gates.diff {
+            return Err(NodeConfigError::RunWithoutDiff { path: path.to_owned() });
+        }
+        Ok(())
     }
 }
 
@@ -432,6 +450,13 @@ mod tests {
     #[test]
     fn the_trust_policy_that_is_shipped_is_valid() {
         Policy::parse(&fs::read("config/trustpolicy.json").unwrap()).unwrap();
+    }
+
+    #[test]
+    fn the_gate_before_a_start_needs_the_one_before_unpack() {
+        assert_eq!(read("gates.diff = false").unwrap_err().code(), Code("config-contradiction"));
+        read("gates.diff = false\ngates.run = false").unwrap();
+        read("gates.run = false").unwrap();
     }
 
     #[test]

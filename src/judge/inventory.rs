@@ -93,6 +93,11 @@ impl Inventory {
         self.layers(|layers| layers.listing(namespace, layer))
     }
 
+    /// Whether this blob of the namespace was seen to be a manifest or an index.
+    pub(super) fn has_seen(&self, namespace: &str, digest: &Digest) -> bool {
+        self.layers(|layers| layers.is_document(namespace, digest))
+    }
+
     /// Reads what was not read yet, in the namespace or in all of them. Tells what it has seen about the layer.
     pub(super) async fn look(&self, namespace: Option<&str>, layer: Option<&Digest>) -> Result<Seen, SourceError> {
         let _looking = self.looking.lock().await;

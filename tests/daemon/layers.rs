@@ -36,7 +36,7 @@ async fn without_containerd_the_daemon_starts_and_no_layer_is_unpacked() {
 #[tokio::test]
 async fn the_gates_can_be_left_out() {
     let node = Node::new();
-    node.configure("gates.diff = false");
+    node.configure("gates = { diff = false, run = false }");
     let _daemon = node.start();
     for socket in ["diff.sock", "diff-transfer.sock"] {
         assert!(!node.path("run").join(socket).try_exists().unwrap(), "{socket}");

@@ -3,19 +3,23 @@
 //! Brings together what [`rootfs`](crate::rootfs) decides from: the image's layers, the snapshot's chain and mounts, and
 //! where the content of its directories comes from.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 
 use super::RunGate;
 use super::problem::Problem;
 use super::snapshot::{Below, Own};
 use crate::judge::aside;
-use crate::oci::{Blob, Descriptor, Index, Manifest, media_type};
+use crate::oci::{Blob, Descriptor, Digest, Index, Manifest, media_type};
 use crate::rootfs::{ChainId, Found, Layers, Origin, RootFilesystem, RootfsError, check_unpacked, is_init_layer};
 use crate::source::containerd::{ImageRecord, Place};
 use crate::source::{SourceError, directory};
 
 /// How many manifests of an index are looked at. The largest public indexes list some 60.
 const MAX_MANIFESTS: usize = 256;
+/// Of how many manifests the layers are kept. A node of Kubernetes holds some hundred images, with some KiB each.
+const MAX_KNOWN: usize = 1024;
 
 impl RunGate {
     /// Whether the snapshot, which was made on these layers, is what is mounted, and holds nothing else.
@@ -66,9 +70,13 @@ impl RunGate {
         let index = self.read(namespace, image).await?;
         let unusable = |source| Problem::Manifest { manifest: image.digest.clone(), source };
         let index = Index::parse(index.bytes()).map_err(unusable)?;
-        for (manifest, _) in index.manifests.into_iter().take(MAX_MANIFESTS) {
-            // Those of other platforms are not there, and some entries are no images: attestations.
-            match self.layers_of(namespace, &manifest).await {
+        let manifests = index.manifests.into_iter().take(MAX_MANIFESTS).map(|(manifest, _)| manifest);
+        let is_there = |manifest: &Descriptor| self.inventory.has_seen(namespace, &manifest.digest);
+        // Those of other platforms are seldom there: first the ones that are.
+        let (seen, unseen): (Vec<_>, Vec<_>) = manifests.partition(is_there);
+        for manifest in seen.iter().chain(&unseen) {
+            // Some entries are no images: attestations.
+            match self.layers_of(namespace, manifest).await {
                 Ok(layers) if layers.are_below(parent) && layers.top().is_some() => return Ok(layers),
                 _ => {}
             }
@@ -91,7 +99,25 @@ impl RunGate {
         Ok(images)
     }
 
+    /// What was read once is not read again: a digest stands for the same layers for ever.
     async fn layers_of(&self, namespace: &str, descriptor: &Descriptor) -> Result<Layers, Problem> {
+        if let Some(known) = self.known().get(&descriptor.digest) {
+            return Ok(known.clone());
+        }
+        let layers = self.read_layers(namespace, descriptor).await?;
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(descriptor.digest.clone(), layers.clone());
+        Ok(layers)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Digest, Layers>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read_layers(&self, namespace: &str, descriptor: &Descriptor) -> Result<Layers, Problem> {
         let manifest = self.read(namespace, descriptor).await?;
         let unusable = |source| Problem::Manifest { manifest: descriptor.digest.clone(), source };
         let manifest = Manifest::parse(manifest.bytes()).map_err(unusable)?;

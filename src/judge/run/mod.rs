@@ -11,7 +11,8 @@ mod claim;
 mod problem;
 mod snapshot;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use self::problem::Problem;
 use self::snapshot::{Below, Own};
@@ -105,12 +106,14 @@ pub struct RunGate {
     inventory: Arc<Inventory>,
     ledger: Arc<Ledger>,
     options: RunOptions,
+    /// The layers of manifests that were read.
+    known: Mutex<HashMap<Digest, Layers>>,
 }
 
 impl RunGate {
     /// A gate over what containerd says and what the ledger holds.
     pub fn new(containerd: Arc<dyn Made>, inventory: Arc<Inventory>, ledger: Arc<Ledger>, options: RunOptions) -> Self {
-        Self { containerd, inventory, ledger, options }
+        Self { containerd, inventory, ledger, options, known: Mutex::default() }
     }
 
     /// The answer about a start, within the judge's total time.
