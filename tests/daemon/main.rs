@@ -11,4 +11,5 @@ mod layers;
 mod metrics;
 mod node;
 mod reloading;
+mod runtime;
 mod starting;

@@ -35,6 +35,14 @@ impl Pratiqued {
         pratiqued
     }
 
+    /// Puts these settings before the others, for its next start.
+    #[allow(dead_code, reason = "the benchmark has no need")]
+    pub fn configure(&self, settings: &str) {
+        let path = self.folder.join("config.toml");
+        let old = fs::read_to_string(&path).expect("the configuration can be read");
+        fs::write(&path, format!("{settings}{old}")).expect("the configuration can be written");
+    }
+
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "pratiqued runs already");
         let log = File::options().create(true).append(true).open(self.log_file()).expect("a log file");

@@ -1,12 +1,13 @@
 //! Is every container asked about before it is started, and is what it is made of the image that was admitted?
 
+use std::fs;
 use std::process::Command;
 
 use crate::archive::Layout;
 use crate::containerd::Client;
 use crate::node::Image;
 use crate::scene::{Refusal, Scene};
-use crate::tools::{layout, run, succeed, text};
+use crate::tools::{layout, run, succeed, text, tool};
 
 const UNSIGNED: Refusal<'_> = Refusal::Denied("no-signature");
 
@@ -47,7 +48,7 @@ fn what_is_not_an_image_does_not_run_unless_that_is_allowed() {
         let scene = Scene::guarded(settings);
         let root = scene.folder().join("rootfs");
         succeed(Command::new("mkdir").arg("-p").arg(root.join("bin")));
-        succeed(Command::new("cp").arg(crate::tools::tool("busybox")).arg(root.join("bin/echo")));
+        succeed(Command::new("cp").arg(tool("busybox")).arg(root.join("bin/echo")));
         let id = scene.container_id();
         let mut command = scene.ctr();
         command.args(["run", "--rm", "--runc-root"]).arg(scene.dir().join("runc"));
@@ -71,4 +72,59 @@ fn a_daemon_that_is_down_starts_nothing_and_forgets_nothing() {
     refused(scene.try_run("default", &[&image.reference]), "daemon-unreachable");
     scene.daemon.start_again();
     assert_eq!(scene.run("default", &image), "app");
+}
+
+/// Takes a repository out of the registry: from now on it knows neither the image nor its signatures.
+fn forget(scene: &Scene, name: &str) {
+    let repository = scene.dir().join("registry/docker/registry/v2/repositories/demo").join(name);
+    fs::remove_dir_all(repository).expect("the registry's folder can be written");
+}
+
+#[test]
+fn an_image_that_was_admitted_once_starts_without_its_registry_and_one_that_was_not_does_not() {
+    let mut scene = Scene::guarded("");
+    let (seen, unseen) = (scene.signed("app", "seen"), scene.signed("other", "unseen"));
+    scene.admits_to(Client::Ctr, &seen);
+    scene.daemon.kill();
+    // While nobody is there to look at its name.
+    ctr(&scene, &["content", "fetch", "--plain-http", &unseen.reference]).expect("fetching asks nobody");
+    for name in ["seen", "unseen"] {
+        forget(&scene, name);
+    }
+    scene.daemon.start_again();
+    assert_eq!(scene.run("default", &seen), "app");
+    UNSIGNED.stands_in(&scene.try_run("default", &[&unseen.reference]).expect_err("nobody has its signature"), &unseen);
+}
+
+#[test]
+fn a_pinned_image_starts_without_signature_and_without_registry() {
+    let mut scene = Scene::guarded("");
+    let (pinned, other) = (scene.push("app", "pinned"), scene.push("other", "other"));
+    for image in [&pinned, &other] {
+        ctr(&scene, &["content", "fetch", "--plain-http", &image.reference]).expect("fetching asks nobody");
+        forget(&scene, image.repository().rsplit_once('/').expect("a path").1);
+    }
+    scene.daemon.stop();
+    scene.daemon.configure(&format!("boot_floor = ['{}']\n", pinned.digest));
+    scene.daemon.start_again();
+    assert_eq!(scene.run("default", &pinned), "app");
+    assert!(scene.daemon.log().contains("[boot-floor]"));
+    assert!(scene.try_run("default", &[&other.reference]).is_err(), "its twin is not pinned");
+}
+
+#[test]
+fn a_local_image_starts_by_the_signatures_in_the_nodes_own_store() {
+    let scene = Scene::guarded("[local_images]\nscope = 'local.example/images'\n");
+    let signed = scene.signed("app", "app");
+    let plain = Layout::copy(&scene, &layout("app", &[]), "plain");
+    assert_eq!(plain.digest(), signed.digest, "the same image, which brings no signature");
+    let import = ["images", "import", "--no-unpack", "--base-name", "images"];
+    let archive = plain.archive().display().to_string();
+    ctr(&scene, &[&import[..], &[&archive]].concat()).expect("nothing is unpacked");
+    let name = ctr(&scene, &["images", "ls", "-q"]).expect("images").trim().to_owned();
+    UNSIGNED.stands_in(&scene.try_run("default", &[&name]).expect_err("no signature is here"), &signed);
+    let mut oras = Command::new(tool("oras"));
+    oras.args(["cp", "--no-tty", "--recursive", "--from-plain-http", "--to-oci-layout", &signed.reference]);
+    succeed(oras.arg(format!("{}:v1", scene.folder().join("state/signatures").display())));
+    assert_eq!(scene.try_run("default", &[&name]).as_deref(), Ok("app"));
 }
