@@ -4,21 +4,34 @@
 #
 #   tools.sh [DIR]      default DIR: <repo>/.tools
 #
-# Afterwards DIR/bin holds containerd, containerd-shim-runc-v2, ctr, runc,
-# docker-registry, busybox, notation, oras, cosign and protoc. A second run
-# finds DIR/stamp and returns at once.
+# Afterwards DIR/bin holds containerd, containerd-shim-runc-v2, ctr, runc, crun,
+# dockerd, docker, docker-buildx, docker-registry, busybox, notation, oras, cosign
+# and protoc; and DIR/containerd-1.7/bin an older containerd with its shim and ctr.
+# About 170 MB are downloaded for it. A second run finds DIR/stamp and returns at
+# once.
 set -euo pipefail
 
-# containerd 2.1, notation 1.3, oras 1.3 and cosign 3 are only in newer suites.
+# containerd 2.1, docker 28, notation 1.3, oras 1.3 and cosign 3 are only in newer
+# suites.
 NEWER_SUITE=forky
-NEWER_PACKAGES=(containerd notation oras cosign)
-# runc is the system's own: the newer suite's runc asks for newer libraries.
-SYSTEM_PACKAGES=(runc docker-registry busybox-static
+NEWER_PACKAGES=(containerd docker.io docker-cli docker-buildx notation oras cosign)
+# The suite before that has the last containerd without image verifiers. It gets a
+# folder of its own, because its files have the same names.
+OLDER_SUITE=trixie
+OLDER_PACKAGES=(containerd)
+OLDER_FOLDER=containerd-1.7
+# runc and crun are the system's own: the newer suites' ask for newer libraries.
+SYSTEM_PACKAGES=(runc crun docker-registry busybox-static
   protobuf-compiler libprotobuf-dev)
 # The Debian package versions that the tests were written against.
-declare -A EXPECTED=([containerd]=2.1. [notation]=1.3. [oras]=1.3. [cosign]=3.)
-BINARIES=(containerd containerd-shim-runc-v2 ctr runc docker-registry busybox
-  notation oras cosign)
+declare -A EXPECTED=([containerd]=2.1. [docker.io]=28. [docker-cli]=28. [docker-buildx]=0.
+  [notation]=1.3. [oras]=1.3. [cosign]=3.)
+declare -A OLDER_EXPECTED=([containerd]=1.7.)
+BINARIES=(containerd containerd-shim-runc-v2 ctr runc dockerd docker docker-buildx
+  docker-registry busybox notation oras cosign)
+OLDER_BINARIES=(containerd containerd-shim-runc-v2 ctr)
+# These need shared libraries that are unpacked beside them.
+WRAPPED=(protoc crun)
 TRIES=3
 
 main() {
@@ -43,7 +56,7 @@ main() {
   download_packages
   unpack_packages
   link_binaries
-  write_protoc_wrapper
+  write_wrappers
   check_binaries
   echo "$wanted" >"$dir/stamp"
   say "ready: $dir/bin"
@@ -121,8 +134,8 @@ write_sources() {
   if [[ -r /usr/share/keyrings/debian-archive-keyring.gpg ]]; then
     signed='[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] '
   fi
-  mkdir -p "$work"/none "$work"/state/lists/partial "$work"/cache/archives/partial "$work"/debs
-  printf 'deb %s%s %s main\n' "$signed" "$uri" "$suite" \
+  mkdir -p "$work"/none "$work"/state/lists/partial "$work"/cache/archives/partial "$work"/{debs,older-debs}
+  printf 'deb %s%s %s main\n' "$signed" "$uri" "$suite" "$signed" "$uri" "$OLDER_SUITE" \
     "$signed" "$uri" "$NEWER_SUITE" | sort -u >"$work/sources.list"
 }
 
@@ -138,96 +151,131 @@ retry() {
 }
 
 update_lists() {
-  say "reading the package lists of $suite and $NEWER_SUITE"
+  say "reading the package lists of $suite, $OLDER_SUITE and $NEWER_SUITE"
   retry private_apt apt-get update ||
     fail "the package lists cannot be had, or their signature is not good" \
       "check the network and the proxy with 'apt-get update'; for a signature, upgrade the package debian-archive-keyring"
 }
 
 download_packages() {
-  local packages=() name
+  local packages=() older=() name
   for name in "${NEWER_PACKAGES[@]}"; do packages+=("$name/$NEWER_SUITE"); done
-  for name in "${SYSTEM_PACKAGES[@]}" $(protobuf_libraries); do
+  for name in "${OLDER_PACKAGES[@]}"; do older+=("$name/$OLDER_SUITE"); done
+  for name in "${SYSTEM_PACKAGES[@]}" $(protobuf_libraries) $(crun_libraries); do
     packages+=("$name/$suite")
   done
-  say "downloading ${#packages[@]} packages"
-  retry download "${packages[@]}" ||
+  say "downloading $((${#packages[@]} + ${#older[@]})) packages"
+  { retry download debs "${packages[@]}" && retry download older-debs "${older[@]}"; } ||
     fail "a package cannot be downloaded" "check the network and the free disk space, then run this again"
 }
 
-download() { (cd "$work/debs" && private_apt apt-get download "$@"); }
+download() {
+  local folder=$1
+  shift
+  (cd "$work/$folder" && private_apt apt-get download "$@")
+}
 
 # The names carry the libraries' version, which differs between suites.
 protobuf_libraries() {
-  private_apt apt-cache depends "protobuf-compiler/$suite" |
-    sed -nE 's/^ *Depends: (libproto[a-z]*[0-9]+[a-z0-9]*)$/\1/p'
-  private_apt apt-cache depends "libprotobuf-dev/$suite" |
-    sed -nE 's/^ *Depends: (libprotobuf[0-9]+[a-z0-9]*)$/\1/p'
+  depends_of protobuf-compiler 'libproto[a-z]*[0-9]+[a-z0-9]*'
+  depends_of libprotobuf-dev 'libprotobuf[0-9]+[a-z0-9]*'
+}
+
+# Its other libraries are those of runc, or come with every Debian.
+crun_libraries() { depends_of crun '(libyajl|libseccomp|libsystemd|libcap)[0-9]+[a-z0-9]*'; }
+
+depends_of() {
+  private_apt apt-cache depends "$1/$suite" | sed -nE "s/^ *Depends: ($2)\$/\\1/p"
 }
 
 unpack_packages() {
-  local deb name version
-  mkdir "$work/root"
+  local deb
+  mkdir "$work/root" "$work/older-root"
   for deb in "$work"/debs/*.deb; do
-    name=$(dpkg-deb -f "$deb" Package)
-    version=$(dpkg-deb -f "$deb" Version)
-    say "unpacking $name $version"
-    if [[ $version != "${EXPECTED[$name]:-}"* ]]; then
-      say "note: the tests were written for $name ${EXPECTED[$name]}x"
-    fi
+    describe "$deb" EXPECTED
     dpkg -x "$deb" "$work/root"
   done
+  for deb in "$work"/older-debs/*.deb; do
+    describe "$deb" OLDER_EXPECTED
+    # Only the programs: the rest is in the newer package, too.
+    dpkg-deb --fsys-tarfile "$deb" |
+      tar -x -C "$work/older-root" "${OLDER_BINARIES[@]/#/./usr/bin/}"
+  done
   rm -f "$dir/stamp"
-  rm -rf "${dir:?}/root" "${dir:?}/bin"
+  rm -rf "${dir:?}/root" "${dir:?}/bin" "${dir:?}/$OLDER_FOLDER"
   mv "$work/root" "$dir/root"
+  mkdir "$dir/$OLDER_FOLDER"
+  mv "$work/older-root" "$dir/$OLDER_FOLDER/root"
+}
+
+# Says what is unpacked, and where it is not what the tests were written for.
+describe() {
+  local name version
+  local -n expected=$2
+  name=$(dpkg-deb -f "$1" Package)
+  version=$(dpkg-deb -f "$1" Version)
+  say "unpacking $name $version"
+  if [[ $version != "${expected[$name]:-}"* ]]; then
+    say "note: the tests were written for $name ${expected[$name]}x"
+  fi
 }
 
 # Relative links, so that the folder can be moved.
 link_binaries() {
-  local name place
-  mkdir "$dir/bin"
-  for name in "${BINARIES[@]}"; do
-    for place in usr/bin usr/sbin bin sbin; do
-      [[ -x $dir/root/$place/$name ]] || continue
-      ln -s "../root/$place/$name" "$dir/bin/$name"
-      break
-    done
+  local name
+  mkdir "$dir/bin" "$dir/$OLDER_FOLDER/bin"
+  for name in "${BINARIES[@]}"; do link_binary "$dir" "$name"; done
+  for name in "${OLDER_BINARIES[@]}"; do link_binary "$dir/$OLDER_FOLDER" "$name"; done
+}
+
+link_binary() {
+  local place
+  for place in usr/bin usr/sbin bin sbin usr/libexec/docker/cli-plugins; do
+    [[ -x $1/root/$place/$2 ]] || continue
+    ln -s "../root/$place/$2" "$1/bin/$2"
+    return
   done
 }
 
-# protoc needs its own shared libraries, and looks for google/protobuf/*.proto
+# A program with its own shared libraries. protoc also looks for google/protobuf/*.proto
 # beside its binary (../include), where libprotobuf-dev has put them.
-write_protoc_wrapper() {
-  cat >"$dir/bin/protoc" <<'WRAPPER'
+write_wrappers() {
+  local name
+  for name in "${WRAPPED[@]}"; do
+    cat >"$dir/bin/$name" <<WRAPPER
 #!/bin/sh
-root=$(dirname "$(realpath "$0")")/../root/usr
-for lib in "$root"/lib/*-linux-gnu*; do
-  LD_LIBRARY_PATH=$lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+root=\$(dirname "\$(realpath "\$0")")/../root
+for lib in "\$root"/usr/lib/*-linux-gnu* "\$root"/lib/*-linux-gnu*; do
+  [ -d "\$lib" ] && LD_LIBRARY_PATH=\$lib\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}
 done
 export LD_LIBRARY_PATH
-exec "$root/bin/protoc" "$@"
+exec "\$root/usr/bin/$name" "\$@"
 WRAPPER
-  chmod 755 "$dir/bin/protoc"
+    chmod 755 "$dir/bin/$name"
+  done
 }
 
 # A tool of a newer suite may want a newer C library than the system's, which
 # only shows when it runs.
 check_binaries() {
   local name
-  for name in "${BINARIES[@]}" protoc; do
-    check_binary "$name" || fail "$name does not run here: $(<"$work/output")" \
-      "use a newer Debian release, or install the library that is missing"
-  done
+  for name in "${BINARIES[@]}" "${WRAPPED[@]}"; do check_binary "$dir/bin" "$name"; done
+  for name in "${OLDER_BINARIES[@]}"; do check_binary "$dir/$OLDER_FOLDER/bin" "$name"; done
 }
 
 check_binary() {
+  runs "$1" "$2" || fail "$2 does not run here: $(<"$work/output")" \
+    "use a newer Debian release, or install the library that is missing"
+}
+
+runs() {
   local arguments=(--version)
-  case $1 in
-    notation | oras | cosign) arguments=(version) ;;
+  case $2 in
+    notation | oras | cosign | docker-buildx) arguments=(version) ;;
     busybox) arguments=(true) ;;
     containerd-shim-runc-v2) arguments=(-v) ;;
   esac
-  "$dir/bin/$1" "${arguments[@]}" >"$work/output" 2>&1
+  "$1/$2" "${arguments[@]}" >"$work/output" 2>&1
 }
 
 main "$@"
