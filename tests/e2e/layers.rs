@@ -1,25 +1,28 @@
 //! Is every layer asked about before it is unpacked, whichever way it came in?
 
+use std::collections::HashMap;
 use std::fs;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use containerd_client::connect;
-use containerd_client::services::v1::ApplyRequest;
+use containerd_client::services::v1::content_client::ContentClient;
 use containerd_client::services::v1::diff_client::DiffClient;
 use containerd_client::services::v1::snapshots::PrepareSnapshotRequest;
 use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
+use containerd_client::services::v1::{ApplyRequest, WriteAction, WriteContentRequest};
 use containerd_client::tonic::{Code, Request, Status};
 use containerd_client::types::Descriptor;
 use containerd_client::with_namespace;
 use pratique::oci::Digest;
+use tokio_stream::iter;
 
 use crate::archive::Layout;
 use crate::containerd::{Client, Inventory};
 use crate::node::Image;
 use crate::scene::{RELEASE, Refusal, Scene};
-use crate::tools::{layout, run, runtime, succeed, text, tool, wait_until};
+use crate::tools::{layout, run, runtime, succeed, text, wait_until};
 
 const UNSIGNED: Refusal<'_> = Refusal::Denied("no-signature");
 const WITHOUT_STATEMENT: Refusal<'_> = Refusal::Denied("no-local-statement");
@@ -185,13 +188,28 @@ fn apply_orphan(scene: &Scene) -> Result<(), Status> {
     let bytes = fs::read(&layer).unwrap();
     let digest = Digest::sha256(&bytes).to_string();
     let size = i64::try_from(bytes.len()).unwrap();
-    let mut ingest = Command::new("bash");
-    ingest.args(["-c", "exec \"$0\" --address \"$1\" content ingest --expected-digest \"$2\" orphan <\"$3\""]);
-    succeed(ingest.arg(tool("ctr")).arg(scene.socket()).arg(&digest).arg(&layer));
+    // Nothing refers to blob and snapshot: without the label they may be collected before they are used.
+    let labels: HashMap<String, String> = HashMap::from([("containerd.io/gc.root".into(), "now".into())]);
     runtime().block_on(async {
         let channel = connect(scene.socket()).await.expect("containerd listens");
-        let prepare =
-            PrepareSnapshotRequest { snapshotter: "overlayfs".into(), key: "orphan".into(), ..Default::default() };
+        let write = WriteContentRequest {
+            action: WriteAction::Commit.into(),
+            r#ref: "orphan".into(),
+            expected: digest.clone(),
+            total: size,
+            data: bytes,
+            labels: labels.clone(),
+            ..Default::default()
+        };
+        let mut content = ContentClient::new(channel.clone());
+        let mut answers = content.write(with_namespace!(iter([write]), "default")).await?.into_inner();
+        while answers.message().await?.is_some() {}
+        let prepare = PrepareSnapshotRequest {
+            snapshotter: "overlayfs".into(),
+            key: "orphan".into(),
+            labels,
+            ..Default::default()
+        };
         let mut snapshots = SnapshotsClient::new(channel.clone());
         let mounts = snapshots.prepare(with_namespace!(prepare, "default")).await?.into_inner().mounts;
         let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
