@@ -67,11 +67,24 @@ impl Layout {
         self
     }
 
+    /// The same layout, whose image docker loads under this name.
+    pub fn named(&self, reference: &str) -> &Self {
+        let mut index = self.index();
+        index["manifests"][0]["annotations"]["io.containerd.image.name"] = json!(reference);
+        fs::write(self.0.join("index.json"), index.to_string()).expect("the layout can be written");
+        self
+    }
+
     /// The archive of this layout, as `ctr images import` reads it.
     pub fn archive(&self) -> PathBuf {
         let archive = self.0.with_extension("tar");
-        succeed(Command::new("tar").arg("-C").arg(&self.0).arg("-cf").arg(&archive).arg("."));
+        self.archive_at(&archive);
         archive
+    }
+
+    /// The same in this file.
+    pub fn archive_at(&self, file: &Path) {
+        succeed(Command::new("tar").arg("-C").arg(&self.0).arg("-cf").arg(file).arg("."));
     }
 
     fn index(&self) -> Value {
@@ -91,6 +104,20 @@ impl Layout {
         fs::write(self.blob(&digest), text).expect("the layout can be written");
         (digest, text.len())
     }
+}
+
+/// The names of the snapshots that a layout's image is unpacked to, from its base on: image-spec, "Layer `ChainID`".
+pub fn chain_ids(layout: &Path) -> Vec<String> {
+    let layout = Layout(layout.to_owned());
+    let manifest = layout.document(&layout.digest());
+    let config = layout.document(manifest["config"]["digest"].as_str().expect("a config"));
+    let mut chain: Vec<String> = Vec::new();
+    for diff_id in config["rootfs"]["diff_ids"].as_array().expect("the config lists its layers") {
+        let diff_id = diff_id.as_str().expect("a digest");
+        let next = chain.last().map(|parent| Digest::sha256(format!("{parent} {diff_id}").as_bytes()).to_string());
+        chain.push(next.unwrap_or_else(|| diff_id.to_owned()));
+    }
+    chain
 }
 
 fn read(path: &Path) -> Value {

@@ -1,7 +1,6 @@
 //! What is asked of containerd: to pull an image, and what it holds.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use containerd_client::connect;
 use containerd_client::services::v1::content_client::ContentClient;
@@ -13,14 +12,10 @@ use containerd_client::services::v1::{ListContentRequest, ListImagesRequest, Lis
 use containerd_client::tonic::transport::Channel;
 use containerd_client::tonic::{Request, Status};
 use containerd_client::with_namespace;
-use tokio::time::timeout;
 
 use crate::cri;
 use crate::node::{Image, Node};
 use crate::tools::{run, runtime, text};
-
-/// As `tools::run` has it for programs.
-const CRI_LIMIT: Duration = Duration::from_secs(40);
 
 /// Who asks containerd for an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +59,7 @@ fn pull_with_ctr(node: &Node, reference: &str) -> Pull {
 }
 
 fn pull_with_cri(node: &Node, reference: &str) -> Pull {
-    let answer = runtime().block_on(async {
-        let channel = connect(node.socket()).await.expect("containerd listens");
-        timeout(CRI_LIMIT, cri::pull(channel, reference)).await.expect("containerd answers")
-    });
-    match answer {
+    match cri::pull(node, reference) {
         Ok(name) => Pull { succeeded: true, message: name },
         Err(status) => Pull { succeeded: false, message: status.message().to_owned() },
     }

@@ -22,7 +22,7 @@ use crate::archive::Layout;
 use crate::containerd::{Client, Inventory};
 use crate::node::Image;
 use crate::scene::{RELEASE, Refusal, Scene};
-use crate::tools::{layout, run, runtime, succeed, text, wait_until};
+use crate::tools::{layout, runtime, succeed, wait_until};
 
 const UNSIGNED: Refusal<'_> = Refusal::Denied("no-signature");
 const WITHOUT_STATEMENT: Refusal<'_> = Refusal::Denied("no-local-statement");
@@ -34,10 +34,7 @@ const RECONNECT_LIMIT: Duration = Duration::from_secs(20);
 
 /// `ctr` in a namespace, and what it said where it failed.
 fn ctr(scene: &Scene, namespace: &str, arguments: &[&str]) -> Result<(), String> {
-    let mut command = scene.ctr();
-    command.args(["--namespace", namespace]).args(arguments);
-    let output = run(&mut command);
-    output.status.success().then_some(()).ok_or_else(|| text(&output.stdout) + &text(&output.stderr))
+    scene.try_ctr(namespace, arguments).map(|_| ())
 }
 
 fn pull_local(scene: &Scene, namespace: &str, image: &Image) -> Result<(), String> {

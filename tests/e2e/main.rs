@@ -30,6 +30,7 @@ mod envelopes;
 mod install;
 mod interop;
 mod layers;
+mod matrix;
 mod outages;
 mod reconcile;
 mod reload;

@@ -7,27 +7,57 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tempfile::TempDir;
 
-use crate::tools::{layout, own, repository, run, script, succeed, text, tool, tools};
+use crate::tools::{attempt, layout, own, repository, script, succeed, text, tool, tools};
 
 /// Starts the node, tells the registry's address, then does what it is told, one word a line. In the end all of the
 /// test's folder goes, because the test may have no end of its own.
 const DRIVER: &str = r#"
 set -euo pipefail
 . "$1"
-node_start "$2/node" >&2
+node_start "$2/node" "$3" >&2
 trap 'node_stop; rm -rf "$2"' EXIT
 echo "$NODE_REGISTRY"
 while read -r command; do "$command" >&2; echo done; done
 "#;
 
+/// Here every client unpacks through the diff service.
+const OLDER_DROP_IN: &str = r#"
+version = 2
+[proxy_plugins.pratique]
+  type = "diff"
+  address = "/run/pratique/diff.sock"
+[plugins."io.containerd.service.v1.diff-service"]
+  default = ["pratique", "walking"]
+"#;
+
 /// How much of each log a failed test shows.
 const LOG_LINES: usize = 30;
 
+/// The version of a node's containerd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    V2_1,
+    /// The last one without image verifiers.
+    V1_7,
+}
+
+impl Version {
+    /// As `node.sh` calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::V2_1 => "2.1",
+            Self::V1_7 => "1.7",
+        }
+    }
+}
+
 pub struct Node {
+    version: Version,
     driver: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
@@ -71,12 +101,18 @@ impl Image {
 impl Node {
     /// Starts containerd and a registry, with pratique's image verifier in front of every pull.
     pub fn start() -> Self {
+        Self::start_with(Version::V2_1)
+    }
+
+    /// The same with a containerd of this version.
+    pub fn start_with(version: Version) -> Self {
         // Short, because sockets go below it and their paths are limited to 107 characters.
         let folder = tempfile::Builder::new().prefix("pratique-e2e-").tempdir().expect("a temporary folder");
         let mut driver = Command::new("bash")
             .args(["-c", DRIVER, "node"])
             .arg(script("node.sh"))
             .arg(folder.path())
+            .arg(version.name())
             .env("PRATIQUE_TOOLS", tools())
             // containerd hands its own environment to the verifiers.
             .env("PRATIQUE_SOCKET", folder.path().join("run/hook.sock"))
@@ -87,7 +123,7 @@ impl Node {
             .expect("bash starts");
         let orders = driver.stdin.take();
         let answers = BufReader::new(driver.stdout.take().expect("standard output is a pipe"));
-        let mut node = Self { driver, orders, answers, registry: String::new(), folder };
+        let mut node = Self { version, driver, orders, answers, registry: String::new(), folder };
         node.registry = node.answer();
         std::os::unix::fs::symlink(own("pratique-verifier"), node.verifier())
             .expect("the verifiers' folder can be written");
@@ -126,11 +162,38 @@ impl Node {
         Image { reference, digest }
     }
 
+    /// Starts a dockerd in front of this node's containerd.
+    pub fn start_docker(&mut self) {
+        self.order("node_start_docker");
+    }
+
+    /// `docker` on this node.
+    pub fn docker(&self) -> Command {
+        let folder = self.dir().join("docker");
+        let mut docker = Command::new(tool("docker"));
+        docker.env("DOCKER_CONFIG", folder.join("config"));
+        docker.arg("--host").arg(format!("unix://{}", folder.join("d.sock").display()));
+        docker
+    }
+
     /// `ctr` on this node.
     pub fn ctr(&self) -> Command {
-        let mut ctr = Command::new(tool("ctr"));
+        let mut ctr = Command::new(match self.version {
+            Version::V2_1 => tool("ctr"),
+            Version::V1_7 => tools().join("containerd-1.7/bin/ctr"),
+        });
         ctr.arg("--address").arg(self.socket());
         ctr
+    }
+
+    /// `ctr` in a namespace, and what it said where it failed.
+    pub fn try_ctr(&self, namespace: &str, arguments: &[&str]) -> Result<String, String> {
+        attempt(self.ctr().args(["--namespace", namespace]).args(arguments))
+    }
+
+    /// `docker`, and what it said where it failed.
+    pub fn try_docker(&self, arguments: &[&str]) -> Result<String, String> {
+        attempt(self.docker().args(arguments))
     }
 
     /// Runs the command of an image that has been pulled, and gives what it printed.
@@ -144,20 +207,31 @@ impl Node {
         let mut ctr = self.ctr();
         ctr.args(["--namespace", namespace, "run", "--rm", "--runc-root"]).arg(self.dir().join("runc"));
         ctr.arg("--fifo-dir").arg(self.dir().join("fifo")).args(arguments).arg(self.container_id());
-        let output = run(&mut ctr);
-        let (written, said) = (text(&output.stdout), text(&output.stderr));
-        if output.status.success() { Ok(written.trim_end().to_owned()) } else { Err(written + &said) }
+        attempt(&mut ctr).map(|printed| printed.trim_end().to_owned())
     }
 
-    /// Of no other node's container: the cgroup of a container is named after its namespace and its id alone.
+    /// The name of a cgroup that goes with the node.
+    pub fn cgroup(&self) -> String {
+        format!("pratique{}", self.dir().display()).replace('/', "-")
+    }
+
+    /// A name for a container that no other has: its cgroup is named after its namespace and its name alone, for all
+    /// nodes of this machine.
     pub fn container_id(&self) -> String {
-        self.folder().file_name().expect("the folder has a name").to_string_lossy().into_owned()
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let folder = self.folder().file_name().expect("the folder has a name").to_string_lossy().into_owned();
+        format!("{folder}-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Has containerd ask before it unpacks a layer, as the drop-in that is shipped says.
     pub fn gate(&mut self) {
-        let shipped = repository().join("config/containerd/pratique-diff.toml");
-        let drop_in = fs::read_to_string(shipped).expect("the drop-in can be read");
+        let drop_in = match self.version {
+            Version::V2_1 => {
+                let shipped = repository().join("config/containerd/pratique-diff.toml");
+                fs::read_to_string(shipped).expect("the drop-in can be read")
+            }
+            Version::V1_7 => OLDER_DROP_IN.to_owned(),
+        };
         let sockets = self.folder().join("run").display().to_string();
         let drop_in = drop_in.replace("/run/pratique", &sockets);
         fs::write(self.dir().join("conf.d/zz-pratique.toml"), drop_in).expect("the drop-in can be written");
@@ -172,8 +246,12 @@ impl Node {
 
     /// Stops containerd and starts it again, so that it reads its configuration anew.
     pub fn restart(&mut self) {
+        self.order("node_restart");
+    }
+
+    fn order(&mut self, command: &str) {
         let orders = self.orders.as_mut().expect("the pipe is open until the node is dropped");
-        orders.write_all(b"node_restart\n").expect("the node's shell listens");
+        writeln!(orders, "{command}").expect("the node's shell listens");
         assert_eq!(self.answer(), "done");
     }
 
@@ -214,6 +292,7 @@ impl Node {
             self.folder().join("node.log"),
             node.join("registry.log"),
             node.join("containerd.log"),
+            node.join("dockerd.log"),
             self.folder().join("pratiqued.log"),
         ] {
             let written = fs::read(&log).map(|bytes| text(&bytes)).unwrap_or_default();

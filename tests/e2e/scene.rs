@@ -6,6 +6,7 @@ use crate::containerd::{Client, Inventory};
 use crate::node::{Image, Node};
 use crate::notation::{Notation, trusting};
 use crate::pratiqued::Pratiqued;
+use crate::tools::layout;
 
 /// The key that the node trusts, unless a test says otherwise.
 pub const RELEASE: &str = "release";
@@ -51,7 +52,11 @@ impl Scene {
 
     /// The same, with settings that depend on the node.
     pub fn gated_with(settings: impl FnOnce(&Node) -> String) -> Self {
-        let mut node = Node::start();
+        Self::gated_on(Node::start(), settings)
+    }
+
+    /// The same on a node that was started already.
+    pub fn gated_on(mut node: Node, settings: impl FnOnce(&Node) -> String) -> Self {
         node.gate();
         let settings = settings(&node);
         Self::on(node, TOTAL_TIMEOUT, &settings, |notation| notation.set_policy(&trusting(RELEASE)))
@@ -59,7 +64,12 @@ impl Scene {
 
     /// A node with every gate: before a pull, before unpack and before a start.
     pub fn guarded(settings: &str) -> Self {
-        let scene = Self::gated(settings);
+        Self::guarded_on(Node::start(), |_| settings.to_owned())
+    }
+
+    /// The same on a node that was started already, with settings that depend on it.
+    pub fn guarded_on(node: Node, settings: impl FnOnce(&Node) -> String) -> Self {
+        let scene = Self::gated_on(node, settings);
         scene.gate_starts();
         scene
     }
@@ -75,6 +85,13 @@ impl Scene {
     /// An image signed with the key `release`.
     pub fn signed(&self, text: &str, name: &str) -> Image {
         let image = self.push(text, name);
+        self.notation.sign(&image, RELEASE, &[]);
+        image
+    }
+
+    /// Puts the image of pods' sandboxes into the registry, signed.
+    pub fn signed_pause(&self) -> Image {
+        let image = self.push_layout(&layout("pause", &["--pause"]), "pause");
         self.notation.sign(&image, RELEASE, &[]);
         image
     }

@@ -56,8 +56,13 @@ pub fn tools() -> &'static Path {
 
 /// The OCI layout of an image that prints its `name` when it is run: made once and kept beside the build's output.
 pub fn layout(name: &str, options: &[&str]) -> PathBuf {
+    layout_of(name, 2, options)
+}
+
+/// The same with so many layers.
+pub fn layout_of(name: &str, layers: usize, options: &[&str]) -> PathBuf {
     let mut hasher = DefaultHasher::new();
-    (fs::read(script("images.sh")).expect("images.sh is there"), options).hash(&mut hasher);
+    (fs::read(script("images.sh")).expect("images.sh is there"), layers, options).hash(&mut hasher);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("images-{:x}", hasher.finish()));
     fs::create_dir_all(&folder).expect("the target folder can be written");
     // Tests may run side by side in processes of their own.
@@ -67,7 +72,9 @@ pub fn layout(name: &str, options: &[&str]) -> PathBuf {
     let complete = folder.join(format!("{name}.complete"));
     if !complete.try_exists().expect("the target folder can be read") {
         let mut command = Command::new(script("images.sh"));
-        succeed(command.env("PRATIQUE_TOOLS", tools()).arg(&folder).args([name, name, "2"]).args(options));
+        succeed(
+            command.env("PRATIQUE_TOOLS", tools()).arg(&folder).args([name, name, &layers.to_string()]).args(options),
+        );
         File::create(complete).expect("the target folder can be written");
     }
     folder.join(name)
@@ -92,6 +99,13 @@ pub fn succeed(command: &mut Command) -> String {
     let written = text(&output.stdout);
     assert!(output.status.success(), "{command:?} {}:\n{written}{}", output.status, text(&output.stderr));
     written
+}
+
+/// Runs a program, and gives what it wrote to standard output, or all that it said where it failed.
+pub fn attempt(command: &mut Command) -> Result<String, String> {
+    let output = run(command);
+    let written = text(&output.stdout);
+    if output.status.success() { Ok(written) } else { Err(written + &text(&output.stderr)) }
 }
 
 pub fn text(bytes: &[u8]) -> String {

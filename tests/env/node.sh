@@ -267,9 +267,8 @@ node_start_docker() {
   "shutdown-timeout": 1
 }
 CONFIG
-  # As for containerd: what a test puts into NODE_OPT/bin comes before the real runc.
-  node_spawn "$NODE_LOG/dockerd.log" env PATH="$NODE_OPT/bin:$NODE_TOOLS/bin:$PATH" \
-    "$NODE_TOOLS/bin/dockerd" --config-file "$dir/daemon.json"
+  # NODE_OPT/bin is not in its PATH, no more than containerd's own folder is on a machine.
+  node_spawn "$NODE_LOG/dockerd.log" dockerd --config-file "$dir/daemon.json"
   node_dockerd_pid=$!
   wait_for node_dockerd_answers "$NODE_START_SECONDS" || {
     tail -n 20 "$NODE_LOG/dockerd.log" >&2

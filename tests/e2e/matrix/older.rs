@@ -1,0 +1,31 @@
+//! The same on containerd 1.7, which has no image verifiers: its clients and its CRI part unpack by themselves, and its
+//! packaged version forwards no namespace to a differ.
+
+use super::Fate::{ComesIn, Refused, Runs};
+use super::Gate::{Run, Unpack};
+use super::{ctr, kubelet, settings};
+use crate::node::{Node, Version};
+use crate::scene::Scene;
+
+/// What `ctr` does with `--local` in later versions it does here without.
+const OF_CTR: [ctr::Row; 6] = [
+    (ctr::Way::PullLocal, [Runs, Refused(Unpack), Refused(Run)]),
+    (ctr::Way::ImportLocal, [Runs, Refused(Unpack), Refused(Run)]),
+    (ctr::Way::ImportOnly, [Runs, Refused(Unpack), Refused(Run)]),
+    (ctr::Way::FetchOnly, [Runs, Refused(Unpack), Refused(Run)]),
+    (ctr::Way::Mount, [ComesIn, Refused(Unpack), ComesIn]),
+    (ctr::Way::Unpacked, [Runs, Refused(Unpack), Refused(Run)]),
+];
+
+const OF_THE_KUBELET: [kubelet::Row; 3] = [
+    (kubelet::Way::Pull, [Runs, Refused(Unpack), Refused(Run)]),
+    (kubelet::Way::SideLoaded, [Runs, Refused(Unpack), Refused(Run)]),
+    (kubelet::Way::ImportOnly, [Runs, Refused(Unpack), Refused(Run)]),
+];
+
+#[test]
+fn every_way_into_an_older_containerd() {
+    let scene = Scene::guarded_on(Node::start_with(Version::V1_7), settings);
+    ctr::hold(&scene, &OF_CTR, "overlayfs");
+    kubelet::hold(&scene, &OF_THE_KUBELET);
+}

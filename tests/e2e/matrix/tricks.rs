@@ -1,0 +1,188 @@
+//! What only the gate before run can see: everything that was unpacked is admitted, and still something else would start.
+//!
+//! Each of these has the same container without the trick beside it, which runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use containerd_client::connect;
+use containerd_client::services::v1::CreateTaskRequest;
+use containerd_client::services::v1::snapshots::MountsRequest;
+use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
+use containerd_client::services::v1::tasks_client::TasksClient;
+use containerd_client::tonic::Request;
+use containerd_client::types::Mount;
+use containerd_client::with_namespace;
+
+use super::{Cast, Gate, settings};
+use crate::archive::chain_ids;
+use crate::node::Node;
+use crate::scene::Scene;
+use crate::tools::{layout, runtime, succeed, tool};
+
+const NAMESPACE: &str = "default";
+
+/// What would start in the place of the admitted image's command.
+const FORGED: &str = "forged";
+
+fn scene() -> Scene {
+    Scene::guarded_on(Node::start(), settings)
+}
+
+/// The gate before run has refused, with this code.
+fn refused(answer: Result<String, String>, code: &str) {
+    let message = answer.expect_err("the gate before run refuses");
+    assert!(message.contains(Gate::Run.introduction()), "{message}");
+    assert!(message.contains("denied: ") && message.contains(&format!("[{code}]")), "expected [{code}]: {message}");
+}
+
+#[test]
+fn a_tag_that_moves_between_create_and_start_moves_nothing_in() {
+    let scene = scene();
+    let cast = Cast::new(&scene, "moved");
+    let [app, evil] = [&cast.admitted.image, &cast.evil.image];
+    for image in [app, evil] {
+        let pull = ["images", "pull", "--local", "--plain-http", &image.reference];
+        scene.try_ctr(NAMESPACE, &pull).expect("its layers are admitted");
+    }
+    let name = &format!("{}/demo/moving:v1", scene.registry());
+    let tag = |image: &str| {
+        scene.try_ctr(NAMESPACE, &["images", "tag", "--force", image, name]).expect("the image is there");
+    };
+    tag(&app.reference);
+    let [early, late] = [create(&scene, name), create(&scene, name)];
+    assert_eq!(start(&scene, &early).as_deref(), Ok("moved-admitted"));
+    tag(&evil.reference);
+    refused(start(&scene, &late), "no-signature");
+    tag(&app.reference);
+    assert_eq!(start(&scene, &late).as_deref(), Ok("moved-admitted"));
+}
+
+#[test]
+fn a_folder_is_no_image() {
+    let scene = scene();
+    let folder = forged_root(&scene);
+    refused(run_folder(&scene, &folder), "container-without-image");
+}
+
+/// `ctr run --rootfs`
+fn run_folder(scene: &Scene, folder: &Path) -> Result<String, String> {
+    let folders = ["runc", "fifo"].map(|name| scene.dir().join(name).display().to_string());
+    let folder = folder.to_str().expect("a path of plain characters");
+    let run = ["run", "--rm", "--runc-root", &folders[0], "--fifo-dir", &folders[1], "--rootfs", folder];
+    scene.try_ctr(NAMESPACE, &[&run[..], &[&scene.container_id(), "/bin/echo"]].concat())
+}
+
+#[test]
+fn a_task_with_other_mounts_than_its_snapshot_does_not_start() {
+    let scene = scene();
+    let image = scene.signed("app", "app");
+    scene.try_ctr(NAMESPACE, &["images", "pull", "--plain-http", &image.reference]).expect("the image is signed");
+    let id = create(&scene, &image.reference);
+    refused(create_task(&scene, &id, vec![bind(&forged_root(&scene))]), "rootfs-differs");
+    // The twin: the same container on its own snapshot, as containerd would mount it.
+    create_task(&scene, &id, snapshot_mounts(&scene, &id)).expect("the snapshot of an admitted image");
+}
+
+#[test]
+fn what_was_committed_under_a_trusted_chain_id_does_not_start() {
+    let scene = scene();
+    // Both have the same base, and nothing has been unpacked of the second.
+    let [first, second] = ["first", "second"].map(|name| scene.signed(name, name));
+    let pull = |image: &str| scene.try_ctr(NAMESPACE, &["images", "pull", "--plain-http", image]);
+    pull(&first.reference).expect("the image is signed");
+    let chain = chain_ids(&layout("second", &[]));
+    commit_forgery(&scene, &chain[0], &chain[1]);
+
+    // Its top layer seems to be there, so nothing is unpacked, and the gate before unpack is not asked.
+    pull(&second.reference).expect("the image is signed");
+    refused(scene.try_run(NAMESPACE, &[&second.reference]), "rootfs-not-recorded");
+    assert_eq!(scene.run(NAMESPACE, &first), "first");
+    // The twin: the same image where its layers were unpacked.
+    scene.try_ctr("other", &["images", "pull", "--plain-http", &second.reference]).expect("the image is signed");
+    assert_eq!(scene.run("other", &second), "second");
+}
+
+/// Commits what nobody has signed under the chain id of an admitted image's layers.
+fn commit_forgery(scene: &Scene, parent: &str, chain: &str) {
+    let place = scene.folder().join("forgery");
+    fs::create_dir_all(&place).expect("the folder can be made");
+    let snapshots = |arguments: &[&str]| {
+        scene.try_ctr(NAMESPACE, &[&["snapshots"], arguments].concat()).expect("containerd lets anybody commit")
+    };
+    snapshots(&["prepare", "forgery", parent]);
+    let mount = snapshots(&["mounts", place.to_str().expect("a path of plain characters"), "forgery"]);
+    succeed(Command::new("sh").args(["-c", &mount]));
+    write_forgery(&place.join("bin"));
+    succeed(Command::new("umount").arg(&place));
+    snapshots(&["commit", chain, "forgery"]);
+}
+
+/// A command that says so in the place of `echo`.
+fn write_forgery(folder: &Path) {
+    fs::create_dir_all(folder).expect("the folder can be made");
+    let echo = folder.join("echo");
+    // Its place may be taken by a link.
+    let _ = fs::remove_file(&echo);
+    fs::write(&echo, format!("#!/bin/sh\necho {FORGED}\n")).expect("the folder can be written");
+    succeed(Command::new("chmod").arg("755").arg(&echo));
+}
+
+/// A root file system that came from no image.
+fn forged_root(scene: &Scene) -> PathBuf {
+    let root = scene.folder().join("forged-root");
+    for folder in ["bin", "dev", "proc", "sys", "etc", "tmp"] {
+        fs::create_dir_all(root.join(folder)).expect("the folder can be made");
+    }
+    fs::copy(tool("busybox"), root.join("bin/sh")).expect("the folder can be written");
+    write_forgery(&root.join("bin"));
+    root
+}
+
+/// Makes a container and starts nothing.
+fn create(scene: &Scene, reference: &str) -> String {
+    let id = scene.container_id();
+    let root = scene.dir().join("runc").display().to_string();
+    let create = ["containers", "create", "--runc-root", &root, reference, &id];
+    scene.try_ctr(NAMESPACE, &create).expect("nobody is asked before a start");
+    id
+}
+
+/// `ctr tasks start`, and what the container printed.
+fn start(scene: &Scene, id: &str) -> Result<String, String> {
+    let fifos = scene.dir().join("fifo").display().to_string();
+    let printed = scene.try_ctr(NAMESPACE, &["tasks", "start", "--fifo-dir", &fifos, id]);
+    let _ = scene.try_ctr(NAMESPACE, &["tasks", "rm", id]);
+    printed.map(|printed| printed.trim_end().to_owned())
+}
+
+/// What containerd would mount for the container of this id.
+fn snapshot_mounts(scene: &Scene, id: &str) -> Vec<Mount> {
+    let request = MountsRequest { snapshotter: "overlayfs".into(), key: id.to_owned() };
+    runtime().block_on(async {
+        let channel = connect(scene.socket()).await.expect("containerd listens");
+        let answer = SnapshotsClient::new(channel).mounts(with_namespace!(request, NAMESPACE)).await;
+        answer.expect("the container has a snapshot").into_inner().mounts
+    })
+}
+
+fn bind(folder: &Path) -> Mount {
+    Mount {
+        r#type: "bind".into(),
+        source: folder.display().to_string(),
+        options: vec!["rbind".into(), "rw".into()],
+        ..Default::default()
+    }
+}
+
+/// Has containerd create the task of a container on these mounts, which is when the gate is asked, and removes it again.
+fn create_task(scene: &Scene, id: &str, rootfs: Vec<Mount>) -> Result<String, String> {
+    let request = CreateTaskRequest { container_id: id.to_owned(), rootfs, ..Default::default() };
+    let answer = runtime().block_on(async {
+        let channel = connect(scene.socket()).await.expect("containerd listens");
+        TasksClient::new(channel).create(with_namespace!(request, NAMESPACE)).await
+    });
+    let _ = scene.try_ctr(NAMESPACE, &["tasks", "rm", "--force", id]);
+    answer.map(|answer| answer.into_inner().container_id).map_err(|status| status.message().to_owned())
+}
