@@ -88,6 +88,16 @@ impl Inventory {
         })
     }
 
+    /// The same of one namespace.
+    pub fn of_namespace(node: &Node, namespace: &str) -> Self {
+        runtime().block_on(async {
+            let channel = connect(node.socket()).await.expect("containerd listens");
+            let mut inventory = Self::default();
+            inventory.add(&channel, namespace).await.expect("containerd lists what it holds");
+            inventory
+        })
+    }
+
     async fn add(&mut self, channel: &Channel, namespace: &str) -> Result<(), Status> {
         let named = |name: String| format!("{namespace}/{name}");
         let mut images = ImagesClient::new(channel.clone());
