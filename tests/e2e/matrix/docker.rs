@@ -26,7 +26,7 @@ const TABLE: [(Way, [Fate; 3]); 3] = [
 ];
 
 /// A node with docker.
-fn scene() -> Scene {
+pub(super) fn scene() -> Scene {
     let mut node = Node::start();
     node.start_docker();
     Scene::guarded_on(node, settings)
@@ -62,9 +62,23 @@ fn take(scene: &Scene, way: Way, role: &Role) -> Result<(), String> {
     }
 }
 
-fn run(scene: &Scene, reference: &str) -> Result<String, String> {
-    let run = ["run", "--rm", "--quiet", "--network", "none", reference];
-    scene.try_docker(&run).map(|printed| printed.trim_end().to_owned())
+pub(super) fn run(scene: &Scene, reference: &str) -> Result<String, String> {
+    run_with(scene, &[], reference, &[])
+}
+
+/// `docker run` with these options, and this command in the place of the image's.
+pub(super) fn run_with(scene: &Scene, options: &[&str], reference: &str, command: &[&str]) -> Result<String, String> {
+    let run: &[&str] = &["run", "--rm", "--quiet", "--network", "none"];
+    let printed = scene.try_docker(&[run, options, &[reference], command].concat());
+    printed.map(|printed| printed.trim_end().to_owned())
+}
+
+/// Pushes an image that docker has made, and signs it in the registry.
+pub(super) fn push_and_sign(scene: &Scene, reference: &str) {
+    scene.try_docker(&["push", "--quiet", reference]).expect("the image is there");
+    let listed = scene.try_ctr("moby", &["images", "ls", &format!("name=={reference}")]).expect("the image is there");
+    let digest = listed.split_whitespace().find(|word| word.starts_with("sha256:")).expect("a digest").to_owned();
+    scene.notation.sign(&Image { reference: reference.to_owned(), digest }, RELEASE, &[]);
 }
 
 /// Has docker build an image under this name in the registry.
@@ -99,9 +113,6 @@ fn what_was_built_from_an_admitted_image_runs_when_it_is_signed_and_not_before()
     let message = run(&scene, &reference).expect_err("nobody has signed what was built");
     assert!(message.contains("[no-signature]"), "{message}");
 
-    scene.try_docker(&["push", "--quiet", &reference]).expect("the image is there");
-    let digest = scene.try_ctr("moby", &["images", "ls", &format!("name=={reference}")]).expect("the image is there");
-    let digest = digest.split_whitespace().find(|word| word.starts_with("sha256:")).expect("a digest").to_owned();
-    scene.notation.sign(&Image { reference: reference.clone(), digest }, RELEASE, &[]);
+    push_and_sign(&scene, &reference);
     assert_eq!(run(&scene, &reference).as_deref(), Ok("/built"));
 }

@@ -8,6 +8,7 @@ mod chaos;
 mod crowds;
 mod ctr;
 mod docker;
+mod docker_containers;
 mod kubelet;
 mod older;
 mod tricks;
