@@ -27,8 +27,11 @@ const MAX_VOLUMES: usize = 64;
 const ANNOTATIONS: &str = "io.kubernetes.cri.";
 /// The longest value of an annotation that is passed on, in bytes: names of images and pods are shorter.
 const MAX_ANNOTATION: usize = 1024;
-/// The directory in which CRI mounts the images of a pod's volumes, each in one named by its digest.
+/// The directory in which CRI mounts the images of volumes: each in one named by the image's digest, in one named by the
+/// pod's sandbox. Measured with containerd 2.1.
 const VOLUMES: &str = "image-volumes";
+/// How many names stand below it: the sandbox's and the image's.
+const VOLUME_DEPTH: usize = 2;
 
 /// Why nobody knows what is about to be started.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +109,7 @@ pub(super) fn read(start: &Start) -> Result<ContainerStart, BundleError> {
     let mountinfo = String::from_utf8_lossy(&mountinfo);
     // Without a root the runtime will refuse; until then there is nothing there.
     let root = config.root.map(|root| start.bundle.join(root.path)).unwrap_or_default();
-    let volumes: Vec<PathBuf> = config.mounts.into_iter().filter_map(|mount| mount.source).filter(is_volume).collect();
+    let volumes: Vec<PathBuf> = config.mounts.into_iter().filter_map(|mount| volume(&mount.source?)).collect();
     if volumes.len() > MAX_VOLUMES {
         return Err(BundleError::TooManyVolumes);
     }
@@ -141,9 +144,15 @@ fn directory(path: &Path, mountinfo: &str) -> MountedDirectory {
     MountedDirectory { path, device, inode, filesystem, options }
 }
 
-#[expect(clippy::ptr_arg, reason = "what an iterator over paths hands out")]
-fn is_volume(source: &PathBuf) -> bool {
-    source.parent().and_then(Path::file_name).is_some_and(|name| name == VOLUMES)
+/// Where CRI has mounted the image that this is, or that it is a part of.
+fn volume(source: &Path) -> Option<PathBuf> {
+    let mut components = source.components();
+    let mut place = PathBuf::new();
+    while place.file_name().is_none_or(|name| name != VOLUMES) {
+        place.push(components.next()?);
+    }
+    let below: PathBuf = components.take(VOLUME_DEPTH).collect();
+    Some(place.join(below))
 }
 
 fn is_passed_on((name, value): &(String, String)) -> bool {
@@ -166,7 +175,7 @@ mod tests {
     fn a_bundle_tells_its_root_its_pod_and_its_images() {
         let (dir, start) = bundle(
             r#"{"root": {"path": "rootfs"}, "annotations": {"io.kubernetes.cri.sandbox-name": "p", "other": "x"},
-                "mounts": [{"destination": "/d", "source": "/run/s/image-volumes/0123"}, {"destination": "/proc"}]}"#,
+                "mounts": [{"destination": "/d", "source": "/run/s/image-volumes/pod/0123"}, {"destination": "/proc"}]}"#,
         );
         let read = read(&start).unwrap();
         let root = read.root.unwrap();
@@ -180,8 +189,19 @@ mod tests {
         assert_eq!(read.image_volumes.len(), 1);
         assert_eq!(
             (read.image_volumes[0].path.as_str(), read.image_volumes[0].inode),
-            ("/run/s/image-volumes/0123", 0)
+            ("/run/s/image-volumes/pod/0123", 0)
         );
+    }
+
+    #[test]
+    fn a_part_of_an_image_is_that_image() {
+        let volume = |source: &str| volume(Path::new(source)).map(|place| place.display().to_string());
+        let place = Some("/s/image-volumes/pod/0123".to_owned());
+        assert_eq!(volume("/s/image-volumes/pod/0123"), place);
+        assert_eq!(volume("/s/image-volumes/pod/0123/some/folder"), place);
+        // What is mounted in an unknown way is no known image; but it is asked about.
+        assert_eq!(volume("/s/image-volumes/0123"), Some("/s/image-volumes/0123".to_owned()));
+        assert_eq!(volume("/s/volumes/pod/0123"), None);
     }
 
     #[test]

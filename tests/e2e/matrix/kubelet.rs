@@ -113,10 +113,62 @@ fn an_image_is_a_volume_when_it_is_signed_and_not_otherwise() {
     let listed = pod.create_with_volume("signed", &app, &volume).expect("the volume is signed");
     assert!(listed.run().expect("the volume is signed").contains("layers"));
 
-    let import = ["content", "fetch", "--plain-http", &unsigned.reference];
-    scene.try_ctr(NAMESPACE, &import).expect("fetching unpacks nothing");
+    let fetch = ["content", "fetch", "--plain-http", &unsigned.reference];
+    scene.try_ctr(NAMESPACE, &fetch).expect("fetching unpacks nothing");
     cri::wait_for_image(&scene, &unsigned.reference);
     let refused = pod.create_with_volume("unsigned", &app, &unsigned).err().expect("the volume is not signed");
     let message = refused.message();
     assert!(message.contains("[no-signature]") && message.contains(&unsigned.digest), "{message}");
+}
+
+#[test]
+fn an_evil_image_is_no_volume_and_with_none_allowed_no_other_is() {
+    for (settings_for_volumes, code) in
+        [("", "image-volume-not-admitted"), ("[run]\nimage_volumes = 'deny'\n", "image-volume-denied")]
+    {
+        let scene = Scene::guarded_on(Node::start(), |node| settings(node) + settings_for_volumes);
+        scene.signed_pause();
+        let Cast { admitted, evil, .. } = Cast::new(&scene, "volume");
+        take(&scene, Way::Pull, &admitted).expect("the image is signed");
+        take(&scene, Way::SideLoaded, &evil).expect("its layers are admitted");
+        let pod = Pod::start(&scene, "pod").expect("the sandbox's image is signed");
+        let container = pod.create_with_volume("evil", &admitted.image, &evil.image).expect("nothing starts yet");
+        let message = container.start().expect_err("the volume is not signed").message().to_owned();
+        assert!(message.contains(&format!("[{code}]")), "{message}");
+        assert_eq!(pod.run("alone", &admitted.image).expect("without the volume"), admitted.prints);
+    }
+}
+
+#[test]
+fn a_decision_says_which_pod_it_is_about() {
+    let scene = Scene::guarded_on(Node::start(), settings);
+    scene.signed_pause();
+    let app = scene.signed("app", "app");
+    cri::pull(&scene, &app.reference).expect("the image is signed");
+    let pod = Pod::start(&scene, "web-0").expect("the sandbox's image is signed");
+    assert_eq!(pod.run("server", &app).expect("the image is signed"), "app");
+    let log = scene.daemon.log();
+    let start = log.lines().find(|line| line.contains("stage=\"run\"") && line.contains(&app.digest));
+    let start = start.unwrap_or_else(|| panic!("no decision about {}: {log}", app.digest));
+    for told in ["team", "web-0", "server", NAMESPACE] {
+        assert!(start.contains(told), "{told}: {start}");
+    }
+}
+
+#[test]
+fn no_pod_starts_while_the_daemon_is_down_and_those_that_run_go_on() {
+    let mut scene = Scene::guarded_on(Node::start(), settings);
+    scene.signed_pause();
+    let app = scene.signed("app", "app");
+    cri::pull(&scene, &app.reference).expect("the image is signed");
+    let Scene { daemon, node, .. } = &mut scene;
+    let pod = Pod::start(node, "early").expect("the sandbox's image is signed");
+    daemon.kill();
+    let answers = [Pod::start(node, "late").err(), pod.run("late", &app).err(), cri::pull(node, &app.reference).err()];
+    for answer in answers {
+        let message = answer.expect("nobody can be asked").message().to_owned();
+        assert!(message.contains("[daemon-unreachable]"), "{message}");
+    }
+    daemon.start_again();
+    assert_eq!(pod.run("later", &app).expect("the daemon is back"), "app");
 }
