@@ -4,6 +4,7 @@
 //! A table says what becomes of each of them, and which gate stops it. Its node is shared by all of its rows; a cell has a
 //! containerd namespace of its own where that is possible, so that every layer is really asked about.
 
+mod bypasses;
 mod chaos;
 mod crowds;
 mod ctr;

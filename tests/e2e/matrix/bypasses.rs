@@ -1,0 +1,48 @@
+//! What the gates do not stop, as the threat model says: each is somebody with containerd's socket, who is root.
+//!
+//! These tests hold that list to the truth. One that fails because something is stopped is good news for a user and a line
+//! to be changed there.
+
+use std::fs;
+
+use super::{Cast, settings};
+use crate::node::Node;
+use crate::scene::Scene;
+use crate::tools::tool;
+
+const NAMESPACE: &str = "default";
+
+fn scene() -> (Scene, Cast) {
+    let scene = Scene::guarded_on(Node::start(), settings);
+    let cast = Cast::new(&scene, "named");
+    for role in [&cast.admitted, &cast.evil] {
+        let pull = ["images", "pull", "--local", "--plain-http", &role.image.reference];
+        scene.try_ctr(NAMESPACE, &pull).expect("every layer is the admitted image's");
+    }
+    (scene, cast)
+}
+
+#[test]
+fn a_client_that_names_another_runtime_is_not_asked_about() {
+    let (scene, cast) = scene();
+    let runc = tool("runc").display().to_string();
+    let reference = &cast.evil.image.reference;
+    assert!(scene.try_run(NAMESPACE, &[reference]).is_err(), "through the gate");
+    let printed = scene.try_run(NAMESPACE, &["--runc-binary", &runc, reference]);
+    assert_eq!(printed.as_deref(), Ok("named-evil"));
+}
+
+#[test]
+fn what_a_client_mounts_into_an_admitted_container_is_not_asked_about() {
+    let (scene, cast) = scene();
+    let folder = scene.folder().join("brought");
+    fs::create_dir_all(&folder).expect("the folder can be made");
+    fs::write(folder.join("said"), "brought along").expect("the folder can be written");
+    let mount = format!("type=bind,src={},dst=/tmp,options=rbind:ro", folder.display());
+    let id = scene.container_id();
+    let folders = ["runc", "fifo"].map(|name| scene.dir().join(name).display().to_string());
+    let run = ["run", "--rm", "--runc-root", &folders[0], "--fifo-dir", &folders[1], "--mount", &mount];
+    let command = [&cast.admitted.image.reference, &id, "/bin/cat", "/tmp/said"];
+    let printed = scene.try_ctr(NAMESPACE, &[&run[..], &command].concat());
+    assert_eq!(printed.as_deref(), Ok("brought along"));
+}
