@@ -4,7 +4,9 @@
 //! to be changed there.
 
 use std::fs;
+use std::path::Path;
 
+use super::tricks::{FORGED, create, forged_root, snapshot_mounts, start, write_forgery};
 use super::{Cast, settings};
 use crate::node::Node;
 use crate::scene::Scene;
@@ -30,6 +32,29 @@ fn a_client_that_names_another_runtime_is_not_asked_about() {
     assert!(scene.try_run(NAMESPACE, &[reference]).is_err(), "through the gate");
     let printed = scene.try_run(NAMESPACE, &["--runc-binary", &runc, reference]);
     assert_eq!(printed.as_deref(), Ok("named-evil"));
+}
+
+#[test]
+fn what_somebody_writes_into_a_containers_own_layer_is_not_asked_about() {
+    let (scene, cast) = scene();
+    let id = create(&scene, &cast.admitted.image.reference);
+    let mounts = snapshot_mounts(&scene, &id);
+    let upper = mounts[0].options.iter().find_map(|option| option.strip_prefix("upperdir="));
+    write_forgery(&Path::new(upper.expect("an overlay has an upper directory")).join("bin"));
+    assert_eq!(start(&scene, &id).as_deref(), Ok(FORGED));
+}
+
+#[test]
+fn a_folder_that_is_started_in_a_builders_namespace_is_a_step_of_a_build() {
+    let scene = Scene::guarded_on(Node::start(), settings);
+    let folder = forged_root(&scene).display().to_string();
+    let started = |namespace| {
+        let folders = ["runc", "fifo"].map(|name| scene.dir().join(name).display().to_string());
+        let run = ["run", "--rm", "--runc-root", &folders[0], "--fifo-dir", &folders[1], "--rootfs", &folder];
+        scene.try_ctr(namespace, &[&run[..], &[&scene.container_id(), "/bin/echo"]].concat())
+    };
+    assert!(started(NAMESPACE).is_err(), "in another namespace");
+    assert_eq!(started("buildkit").as_deref().map(str::trim_end), Ok(FORGED));
 }
 
 #[test]

@@ -1,7 +1,10 @@
 //! What docker does with its containers: it keeps them when their image's name moves on, makes images of them, mounts
 //! images into them, and starts them again.
 
+use std::path::Path;
+
 use super::docker::{push_and_sign, run, run_with, scene};
+use super::tricks::write_forgery;
 use super::{Cast, Gate};
 use crate::scene::Scene;
 
@@ -65,6 +68,23 @@ fn what_was_committed_from_a_container_runs_when_it_is_signed_and_not_before() {
     docker(&scene, &["commit", "--change", "CMD [\"/bin/ls\", \"/made\", \"/again\"]", "again", name]);
     push_and_sign(&scene, name);
     assert_eq!(run(&scene, name).as_deref(), Ok("/again\n/made"));
+}
+
+#[test]
+fn dockers_own_layer_is_let_through_only_as_docker_makes_it() {
+    let scene = scene();
+    let app = scene.signed("app", "app");
+    docker(&scene, &["pull", "--quiet", &app.reference]);
+    create(&scene, "kept", &app.reference);
+    assert_eq!(docker(&scene, &["start", "--attach", "kept"]), "app");
+    let id = docker(&scene, &["ps", "--all", "--no-trunc", "--quiet"]);
+    let mount = scene.try_ctr("moby", &["snapshots", "mounts", "/mnt", &id]).expect("the container has a snapshot");
+    let (_, lower) = mount.split_once("lowerdir=").expect("an overlay");
+    let own = lower.split([':', ',']).next().expect("docker's own layer comes first");
+    assert!(Path::new(own).join(".dockerenv").is_file(), "{own}");
+    write_forgery(&Path::new(own).join("bin"));
+    let message = scene.try_docker(&["start", "--attach", "kept"]).expect_err("docker has not made that");
+    assert!(message.contains("[rootfs-layer-count]"), "{message}");
 }
 
 #[test]

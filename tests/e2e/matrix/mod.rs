@@ -12,6 +12,7 @@ mod docker;
 mod docker_containers;
 mod kubelet;
 mod older;
+mod runtimes;
 mod tricks;
 
 use crate::archive::Layout;

@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use containerd_client::connect;
-use containerd_client::services::v1::CreateTaskRequest;
+use containerd_client::services::v1::containers_client::ContainersClient;
 use containerd_client::services::v1::snapshots::MountsRequest;
 use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
 use containerd_client::services::v1::tasks_client::TasksClient;
+use containerd_client::services::v1::{CreateTaskRequest, GetContainerRequest, UpdateContainerRequest};
 use containerd_client::tonic::Request;
 use containerd_client::types::Mount;
 use containerd_client::with_namespace;
+use prost_types::FieldMask;
+use serde_json::Value;
 
 use super::{Cast, Gate, settings};
 use crate::archive::chain_ids;
@@ -24,7 +27,7 @@ use crate::tools::{layout, runtime, succeed, tool};
 const NAMESPACE: &str = "default";
 
 /// What would start in the place of the admitted image's command.
-const FORGED: &str = "forged";
+pub(super) const FORGED: &str = "forged";
 
 fn scene() -> Scene {
     Scene::guarded_on(Node::start(), settings)
@@ -86,6 +89,39 @@ fn a_task_with_other_mounts_than_its_snapshot_does_not_start() {
 }
 
 #[test]
+fn a_container_whose_root_is_not_where_its_snapshot_is_mounted_does_not_start() {
+    let scene = scene();
+    let image = scene.signed("app", "app");
+    scene.try_ctr(NAMESPACE, &["images", "pull", "--plain-http", &image.reference]).expect("the image is signed");
+    let id = create(&scene, &image.reference);
+    let own = change_specification(&scene, &id, "/root/path", &forged_root(&scene).display().to_string());
+    refused(start(&scene, &id), "rootfs-differs");
+    // The twin: the same container with the root that it had.
+    change_specification(&scene, &id, "/root/path", &own);
+    assert_eq!(start(&scene, &id).as_deref(), Ok("app"));
+}
+
+/// Changes one text in the specification of a container, and gives what stood there before.
+pub(super) fn change_specification(scene: &Scene, id: &str, place: &str, text: &str) -> String {
+    runtime().block_on(async {
+        let mut containers = ContainersClient::new(connect(scene.socket()).await.expect("containerd listens"));
+        let request = GetContainerRequest { id: id.to_owned() };
+        let answer = containers.get(with_namespace!(request, NAMESPACE)).await.expect("the container is there");
+        let mut container = answer.into_inner().container.expect("the container is there");
+        let any = container.spec.as_mut().expect("the container has a specification");
+        let mut spec: Value = serde_json::from_slice(&any.value).expect("the specification is JSON");
+        let value = spec.pointer_mut(place).expect("the specification has that place");
+        let before = value.as_str().expect("a text").to_owned();
+        *value = text.into();
+        any.value = spec.to_string().into_bytes();
+        let update_mask = Some(FieldMask { paths: vec!["spec".into()] });
+        let request = UpdateContainerRequest { container: Some(container), update_mask };
+        containers.update(with_namespace!(request, NAMESPACE)).await.expect("containerd lets anybody change it");
+        before
+    })
+}
+
+#[test]
 fn what_was_committed_under_a_trusted_chain_id_does_not_start() {
     let scene = scene();
     // Both have the same base, and nothing has been unpacked of the second.
@@ -120,7 +156,7 @@ fn commit_forgery(scene: &Scene, parent: &str, chain: &str) {
 }
 
 /// A command that says so in the place of `echo`.
-fn write_forgery(folder: &Path) {
+pub(super) fn write_forgery(folder: &Path) {
     fs::create_dir_all(folder).expect("the folder can be made");
     let echo = folder.join("echo");
     // Its place may be taken by a link.
@@ -130,7 +166,7 @@ fn write_forgery(folder: &Path) {
 }
 
 /// A root file system that came from no image.
-fn forged_root(scene: &Scene) -> PathBuf {
+pub(super) fn forged_root(scene: &Scene) -> PathBuf {
     let root = scene.folder().join("forged-root");
     for folder in ["bin", "dev", "proc", "sys", "etc", "tmp"] {
         fs::create_dir_all(root.join(folder)).expect("the folder can be made");
@@ -141,16 +177,21 @@ fn forged_root(scene: &Scene) -> PathBuf {
 }
 
 /// Makes a container and starts nothing.
-fn create(scene: &Scene, reference: &str) -> String {
+pub(super) fn create(scene: &Scene, reference: &str) -> String {
+    create_with(scene, &[], reference)
+}
+
+/// The same with these options of `ctr containers create`.
+pub(super) fn create_with(scene: &Scene, options: &[&str], reference: &str) -> String {
     let id = scene.container_id();
     let root = scene.dir().join("runc").display().to_string();
-    let create = ["containers", "create", "--runc-root", &root, reference, &id];
-    scene.try_ctr(NAMESPACE, &create).expect("nobody is asked before a start");
+    let create = ["containers", "create", "--runc-root", &root];
+    scene.try_ctr(NAMESPACE, &[&create, options, &[reference, &id]].concat()).expect("nobody is asked before a start");
     id
 }
 
 /// `ctr tasks start`, and what the container printed.
-fn start(scene: &Scene, id: &str) -> Result<String, String> {
+pub(super) fn start(scene: &Scene, id: &str) -> Result<String, String> {
     let fifos = scene.dir().join("fifo").display().to_string();
     let printed = scene.try_ctr(NAMESPACE, &["tasks", "start", "--fifo-dir", &fifos, id]);
     let _ = scene.try_ctr(NAMESPACE, &["tasks", "rm", id]);
@@ -158,7 +199,7 @@ fn start(scene: &Scene, id: &str) -> Result<String, String> {
 }
 
 /// What containerd would mount for the container of this id.
-fn snapshot_mounts(scene: &Scene, id: &str) -> Vec<Mount> {
+pub(super) fn snapshot_mounts(scene: &Scene, id: &str) -> Vec<Mount> {
     let request = MountsRequest { snapshotter: "overlayfs".into(), key: id.to_owned() };
     runtime().block_on(async {
         let channel = connect(scene.socket()).await.expect("containerd listens");
