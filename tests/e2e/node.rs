@@ -204,10 +204,22 @@ impl Node {
 
     /// The same with these arguments of `ctr run` in front of the container's name; or what `ctr` said where it failed.
     pub fn try_run(&self, namespace: &str, arguments: &[&str]) -> Result<String, String> {
+        self.try_run_command(namespace, arguments, &[])
+    }
+
+    /// The same with this command in the place of the image's. Nothing of the container lies outside of what goes with the
+    /// node.
+    pub fn try_run_command(&self, namespace: &str, arguments: &[&str], command: &[&str]) -> Result<String, String> {
+        let id = self.container_id();
         let mut ctr = self.ctr();
         ctr.args(["--namespace", namespace, "run", "--rm", "--runc-root"]).arg(self.dir().join("runc"));
-        ctr.arg("--fifo-dir").arg(self.dir().join("fifo")).args(arguments).arg(self.container_id());
-        attempt(&mut ctr).map(|printed| printed.trim_end().to_owned())
+        ctr.arg("--fifo-dir").arg(self.dir().join("fifo")).args(["--cgroup", &self.cgroup_of(&id)]);
+        attempt(ctr.args(arguments).arg(&id).args(command)).map(|printed| printed.trim_end().to_owned())
+    }
+
+    /// The cgroup for a container: one that goes with the node.
+    pub fn cgroup_of(&self, container: &str) -> String {
+        format!("/{}/{container}", self.cgroup())
     }
 
     /// The name of a cgroup that goes with the node.
@@ -215,8 +227,7 @@ impl Node {
         format!("pratique{}", self.dir().display()).replace('/', "-")
     }
 
-    /// A name for a container that no other has: its cgroup is named after its namespace and its name alone, for all
-    /// nodes of this machine.
+    /// A name for a container that no other has, on this node or another.
     pub fn container_id(&self) -> String {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let folder = self.folder().file_name().expect("the folder has a name").to_string_lossy().into_owned();

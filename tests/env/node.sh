@@ -298,7 +298,8 @@ node_push() {
 # runs no trap while it waits for a command in the foreground.
 node_run() {
   local answer=0
-  node_ctr run --rm --runc-root "$NODE_DIR/runc" --fifo-dir "$NODE_DIR/fifo" "$@" </dev/null &
+  node_ctr run --rm --runc-root "$NODE_DIR/runc" --fifo-dir "$NODE_DIR/fifo" \
+    --cgroup "/$NODE_CGROUP/${*: -1}" "$@" </dev/null &
   node_client_pid=$!
   wait "$node_client_pid" || answer=$?
   node_client_pid=''

@@ -26,11 +26,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// More clients than this machine may have processors, so that the daemon dies in the middle of several questions.
 const CLIENTS: usize = 4;
 
-/// The longest time that the daemon is up, and down, before it is killed, and started.
-const UP: Duration = Duration::from_millis(900);
-const DOWN: Duration = Duration::from_millis(300);
+/// The daemon is killed after so many images have run at most, and a moment.
+const RUNS_BETWEEN: usize = 6;
+const MOMENT: Duration = Duration::from_millis(200);
 
-/// containerd's longest pause between two attempts to connect is 3 seconds.
+/// containerd's longest pause between two attempts to connect is 3 seconds: until then nothing may run.
+const RECONNECT: Duration = Duration::from_secs(4);
+
+/// Enough for several of them on a machine that is busy with other tests.
 const RECOVERY: Duration = Duration::from_secs(20);
 
 /// So that not every job asks about an image that was judged already.
@@ -55,8 +58,9 @@ fn nothing_comes_in_or_starts_unverified_while_the_daemon_is_killed_again_and_ag
     let jobs = jobs(&casts, &mut Random(seed));
     let Scene { daemon, node, .. } = &mut scene;
     let (ran, kills) = riot(node, daemon, &jobs, Random(seed));
-    eprintln!("{} of {JOBS} jobs, {kills} kills", ran.len());
-    assert!(kills > 0 && ran.iter().any(|(_, has_run)| *has_run), "nothing was tried");
+    let runs = ran.iter().filter(|(_, has_run)| *has_run).count();
+    eprintln!("{} of {JOBS} jobs, {runs} have run, {kills} kills", ran.len());
+    assert!(kills > 0 && runs > 0, "nothing was tried");
 
     side_by_side(&ran, |(job, has_run)| works_again(&scene, job, *has_run));
     for (job, _) in &ran {
@@ -85,18 +89,19 @@ fn riot<'a>(
     random: Random,
 ) -> (Vec<(&'a Job<'a>, bool)>, usize) {
     let done = Mutex::new(Vec::new());
-    let next = AtomicUsize::new(0);
+    let (next, runs) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let deadline = Instant::now() + LIMIT;
     let client = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| Instant::now() < deadline) {
             let has_run = work(node, job);
+            runs.fetch_add(usize::from(has_run), Ordering::Relaxed);
             done.lock().expect("no job has panicked").push((job, has_run));
         }
     };
     let kills = thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
         // Here and in no other thread: the daemon ends with the thread that has started it.
-        let kills = kill_while(daemon, random, || clients.iter().any(|client| !client.is_finished()));
+        let kills = kill_while(daemon, random, &runs, || clients.iter().any(|client| !client.is_finished()));
         for client in clients {
             client.join().expect("no job has panicked");
         }
@@ -106,14 +111,19 @@ fn riot<'a>(
 }
 
 /// Kills the daemon at random moments, and leaves it running.
-fn kill_while(daemon: &mut Pratiqued, mut random: Random, wanted: impl Fn() -> bool) -> usize {
+fn kill_while(daemon: &mut Pratiqued, mut random: Random, runs: &AtomicUsize, wanted: impl Fn() -> bool) -> usize {
     let mut kills = 0;
     while wanted() {
+        let enough = runs.load(Ordering::Relaxed) + random.index(RUNS_BETWEEN);
+        let limit = Instant::now() + RECONNECT;
+        while runs.load(Ordering::Relaxed) < enough && Instant::now() < limit && wanted() {
+            thread::park_timeout(MOMENT / 20);
+        }
         // Not to wait for anything: the moment is what is random.
-        thread::park_timeout(random.below(UP));
+        thread::park_timeout(random.below(MOMENT));
         daemon.kill();
         kills += 1;
-        thread::park_timeout(random.below(DOWN));
+        thread::park_timeout(random.below(MOMENT));
         daemon.start_again();
     }
     kills

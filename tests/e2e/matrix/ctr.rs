@@ -48,6 +48,26 @@ fn every_way_of_ctr_with_native() {
     hold(&Scene::guarded_on(Node::start(), settings), &TABLE, "native");
 }
 
+#[test]
+fn an_archive_that_came_from_no_registry_runs_by_the_signatures_that_it_brought() {
+    let scene = Scene::guarded_on(Node::start(), settings);
+    let Cast { admitted, unsigned, .. } = Cast::new(&scene, "carried");
+    let name = "local.example/images:v1";
+    for way in [&["images", "import"][..], &["images", "import", "--local"]] {
+        let import = |namespace: &str, role: &Role| {
+            let archive = role.archive.archive();
+            let archive = archive.to_str().expect("a path of plain characters");
+            scene.try_ctr(namespace, &[way, &["--base-name", "local.example/images", archive]].concat())
+        };
+        let namespace = format!("signed-{}", way.len());
+        import(&namespace, &admitted).expect("its signature is in the archive");
+        assert_eq!(scene.try_run(&namespace, &[name]).as_deref(), Ok("carried-admitted"));
+        let namespace = format!("unsigned-{}", way.len());
+        import(&namespace, &unsigned).expect_err("nobody has signed it");
+        assert!(scene.try_run(&namespace, &[name]).is_err(), "nobody has signed it");
+    }
+}
+
 /// Every cell of the table is as it says, and what is refused leaves nothing behind.
 pub(super) fn hold(scene: &Scene, table: &[Row], snapshotter: &str) {
     let cast = Cast::new(scene, "ctr");

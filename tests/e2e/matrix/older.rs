@@ -3,7 +3,7 @@
 
 use super::Fate::{ComesIn, Refused, Runs};
 use super::Gate::{Run, Unpack};
-use super::{ctr, kubelet, settings};
+use super::{Cast, Gate, Role, ctr, kubelet, settings};
 use crate::node::{Node, Version};
 use crate::scene::Scene;
 
@@ -28,4 +28,19 @@ fn every_way_into_an_older_containerd() {
     let scene = Scene::guarded_on(Node::start_with(Version::V1_7), settings);
     ctr::hold(&scene, &OF_CTR, "overlayfs");
     kubelet::hold(&scene, &OF_THE_KUBELET);
+}
+
+#[test]
+fn where_no_namespace_is_told_an_image_of_any_vouches_for_a_layer() {
+    let scene = Scene::guarded_on(Node::start_with(Version::V1_7), settings);
+    let Cast { admitted, evil, .. } = Cast::new(&scene, "told");
+    let pull = |namespace: &str, role: &Role| {
+        scene.try_ctr(namespace, &["images", "pull", "--plain-http", &role.image.reference])
+    };
+    let message = pull("elsewhere", &evil).expect_err("nothing vouches for its layers yet");
+    assert_eq!(evil.refusal(&message), Some(Gate::Unpack), "{message}");
+    pull("here", &admitted).expect("the image is signed");
+    pull("elsewhere", &evil).expect("its layers are those of an admitted image in another namespace");
+    let message = scene.try_run("elsewhere", &[&evil.image.reference]).expect_err("nobody has signed it");
+    assert_eq!(evil.refusal(&message), Some(Gate::Run), "{message}");
 }

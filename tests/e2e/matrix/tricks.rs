@@ -65,16 +65,8 @@ fn a_tag_that_moves_between_create_and_start_moves_nothing_in() {
 #[test]
 fn a_folder_is_no_image() {
     let scene = scene();
-    let folder = forged_root(&scene);
-    refused(run_folder(&scene, &folder), "container-without-image");
-}
-
-/// `ctr run --rootfs`
-fn run_folder(scene: &Scene, folder: &Path) -> Result<String, String> {
-    let folders = ["runc", "fifo"].map(|name| scene.dir().join(name).display().to_string());
-    let folder = folder.to_str().expect("a path of plain characters");
-    let run = ["run", "--rm", "--runc-root", &folders[0], "--fifo-dir", &folders[1], "--rootfs", folder];
-    scene.try_ctr(NAMESPACE, &[&run[..], &[&scene.container_id(), "/bin/echo"]].concat())
+    let folder = forged_root(&scene).display().to_string();
+    refused(scene.try_run_command(NAMESPACE, &["--rootfs", &folder], &["/bin/echo"]), "container-without-image");
 }
 
 #[test]
