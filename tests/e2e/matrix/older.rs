@@ -3,7 +3,7 @@
 
 use super::Fate::{ComesIn, Refused, Runs};
 use super::Gate::{Run, Unpack};
-use super::{Cast, Gate, Role, ctr, kubelet, settings};
+use super::{Cast, Role, ctr, kubelet, settings};
 use crate::node::{Node, Version};
 use crate::scene::Scene;
 
@@ -32,15 +32,23 @@ fn every_way_into_an_older_containerd() {
 
 #[test]
 fn where_no_namespace_is_told_an_image_of_any_vouches_for_a_layer() {
-    let scene = Scene::guarded_on(Node::start_with(Version::V1_7), settings);
-    let Cast { admitted, evil, .. } = Cast::new(&scene, "told");
-    let pull = |namespace: &str, role: &Role| {
-        scene.try_ctr(namespace, &["images", "pull", "--plain-http", &role.image.reference])
-    };
-    let message = pull("elsewhere", &evil).expect_err("nothing vouches for its layers yet");
-    assert_eq!(evil.refusal(&message), Some(Gate::Unpack), "{message}");
-    pull("here", &admitted).expect("the image is signed");
-    pull("elsewhere", &evil).expect("its layers are those of an admitted image in another namespace");
-    let message = scene.try_run("elsewhere", &[&evil.image.reference]).expect_err("nobody has signed it");
-    assert_eq!(evil.refusal(&message), Some(Gate::Run), "{message}");
+    for (version, is_told) in [(Version::V1_7, false), (Version::V2_1, true)] {
+        let scene = Scene::guarded_on(Node::start_with(version), settings);
+        let Cast { admitted, evil, .. } = Cast::new(&scene, "told");
+        let way: &[&str] = if is_told { &["--local"] } else { &[] };
+        let pull = |namespace: &str, role: &Role| {
+            let reference = &*role.image.reference;
+            scene.try_ctr(namespace, &[&["images", "pull", "--plain-http"], way, &[reference]].concat())
+        };
+        let message = pull("elsewhere", &evil).expect_err("nothing vouches for its layers yet");
+        assert_eq!(evil.refusal(&message), Some(Unpack), "{message}");
+        pull("here", &admitted).expect("the image is signed");
+        assert_eq!(
+            pull("elsewhere", &evil).is_err(),
+            is_told,
+            "{version:?}: its layers are admitted in another namespace"
+        );
+        let message = scene.try_run("elsewhere", &[&evil.image.reference]).expect_err("nobody has signed it");
+        assert_eq!(evil.refusal(&message), Some(if is_told { Unpack } else { Run }), "{message}");
+    }
 }
