@@ -4,7 +4,7 @@ use std::fs;
 
 use super::Fate::{Refused, Runs};
 use super::Gate::{Run, Unpack};
-use super::{Cast, Deviations, Fate, Kind, Role, settings};
+use super::{Cast, Deviations, Fate, Gate, Kind, Role, settings};
 use crate::node::{Image, Node};
 use crate::scene::{RELEASE, Scene};
 
@@ -98,6 +98,20 @@ fn nothing_is_built_from_an_image_without_signature() {
     let from = format!("FROM {}", unsigned.reference);
     let message = build(&scene, "built", &[&from, "RUN /bin/true"]).expect_err("nobody has signed the base");
     assert!(message.contains("could not tell: ") && message.contains(&unsigned.digest), "{message}");
+}
+
+#[test]
+fn what_was_built_from_an_evil_image_does_not_run() {
+    let scene = scene();
+    let Cast { admitted, evil, .. } = Cast::new(&scene, "base");
+    for role in [&admitted, &evil] {
+        take(&scene, Way::Pull, role).expect("its layers are those of the admitted image");
+    }
+    // No layer is new, so nothing is unpacked and nobody is asked before a start.
+    let from = format!("FROM {}", evil.image.reference);
+    let reference = build(&scene, "built", &[&from, "CMD [\"/bin/echo\", \"built\"]"]).expect("nothing is unpacked");
+    let message = run(&scene, &reference).expect_err("nobody has signed what was built");
+    assert!(message.contains(Gate::Run.introduction()) && message.contains("[no-signature]"), "{message}");
 }
 
 #[test]
