@@ -211,15 +211,19 @@ impl Node {
     /// node.
     pub fn try_run_command(&self, namespace: &str, arguments: &[&str], command: &[&str]) -> Result<String, String> {
         let id = self.container_id();
+        let (printed, log_uri) = self.log_of(&id);
         let mut ctr = self.ctr();
         ctr.args(["--namespace", namespace, "run", "--rm", "--runc-root"]).arg(self.dir().join("runc"));
-        ctr.arg("--fifo-dir").arg(self.dir().join("fifo")).args(["--cgroup", &self.cgroup_of(&id)]);
-        attempt(ctr.args(arguments).arg(&id).args(command)).map(|printed| printed.trim_end().to_owned())
+        ctr.args(["--cgroup", &format!("/{}/{id}", self.cgroup()), "--log-uri", &log_uri]);
+        attempt(ctr.args(arguments).arg(&id).args(command)).map(|_| read_printed(&printed))
     }
 
-    /// The cgroup for a container: one that goes with the node.
-    pub fn cgroup_of(&self, container: &str) -> String {
-        format!("/{}/{container}", self.cgroup())
+    /// A file for what a container prints, and as `ctr` calls it. The shim writes it to the end before the container is
+    /// removed, while `ctr` itself, which is otherwise handed it, may let go of a container that is quick.
+    pub fn log_of(&self, container: &str) -> (PathBuf, String) {
+        let file = self.folder().join("printed").join(container);
+        let uri = format!("file://{}", file.display());
+        (file, uri)
     }
 
     /// The name of a cgroup that goes with the node.
@@ -326,6 +330,11 @@ impl Drop for Node {
             assert_eq!(self.dir().try_exists().ok(), Some(false), "the node left its folder behind");
         }
     }
+}
+
+/// What a container has printed; nothing where it never did.
+pub fn read_printed(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_default().trim_end().to_owned()
 }
 
 fn tagged(layout: &Path) -> String {

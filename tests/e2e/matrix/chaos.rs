@@ -36,6 +36,9 @@ const RECONNECT: Duration = Duration::from_secs(4);
 /// Enough for several of them on a machine that is busy with other tests.
 const RECOVERY: Duration = Duration::from_secs(20);
 
+/// In the end what has run is run again, and one of so many of the others is tried again.
+const OTHERS: usize = 3;
+
 /// So that not every job asks about an image that was judged already.
 const CASTS: usize = 3;
 
@@ -62,7 +65,9 @@ fn nothing_comes_in_or_starts_unverified_while_the_daemon_is_killed_again_and_ag
     eprintln!("{} of {JOBS} jobs, {runs} have run, {kills} kills", ran.len());
     assert!(kills > 0 && runs > 0, "nothing was tried");
 
-    side_by_side(&ran, |(job, has_run)| works_again(&scene, job, *has_run));
+    let tried_again = ran.iter().enumerate().filter(|(number, (_, has_run))| *has_run || number % OTHERS == 0);
+    let tried_again: Vec<_> = tried_again.map(|(_, done)| done).collect();
+    side_by_side(&tried_again, |(job, has_run)| works_again(&scene, job, *has_run));
     for (job, _) in &ran {
         let left = Inventory::of_namespace(&scene, &job.namespace);
         assert!(left.leases.is_empty() && left.ingests.is_empty(), "{left:?}");

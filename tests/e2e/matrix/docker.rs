@@ -4,7 +4,7 @@ use std::fs;
 
 use super::Fate::{Refused, Runs};
 use super::Gate::{Run, Unpack};
-use super::{Cast, Deviations, Fate, Gate, Kind, Role, settings};
+use super::{Cast, Deviations, Fate, Kind, Role, settings};
 use crate::node::{Image, Node};
 use crate::scene::{RELEASE, Scene};
 
@@ -111,7 +111,7 @@ fn what_was_built_from_an_evil_image_does_not_run() {
     let from = format!("FROM {}", evil.image.reference);
     let reference = build(&scene, "built", &[&from, "CMD [\"/bin/echo\", \"built\"]"]).expect("nothing is unpacked");
     let message = run(&scene, &reference).expect_err("nobody has signed what was built");
-    assert!(message.contains(Gate::Run.introduction()) && message.contains("[no-signature]"), "{message}");
+    assert!(message.contains(Run.introduction()) && message.contains("[no-signature]"), "{message}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use super::{Cast, Gate, settings};
 use crate::archive::chain_ids;
-use crate::node::Node;
+use crate::node::{Node, read_printed};
 use crate::scene::Scene;
 use crate::tools::{layout, runtime, succeed, tool};
 
@@ -184,10 +184,11 @@ pub(super) fn create_with(scene: &Scene, options: &[&str], reference: &str) -> S
 
 /// `ctr tasks start`, and what the container printed.
 pub(super) fn start(scene: &Scene, id: &str) -> Result<String, String> {
-    let fifos = scene.dir().join("fifo").display().to_string();
-    let printed = scene.try_ctr(NAMESPACE, &["tasks", "start", "--fifo-dir", &fifos, id]);
+    let (printed, log_uri) = scene.log_of(id);
+    let _ = fs::remove_file(&printed);
+    let started = scene.try_ctr(NAMESPACE, &["tasks", "start", "--log-uri", &log_uri, id]);
     let _ = scene.try_ctr(NAMESPACE, &["tasks", "rm", id]);
-    printed.map(|printed| printed.trim_end().to_owned())
+    started.map(|_| read_printed(&printed))
 }
 
 /// What containerd would mount for the container of this id.
