@@ -33,6 +33,7 @@ impl Desk {
             namespace: request.containerd_namespace.clone(),
             container: start.id,
             is_sandbox: workload.sandbox,
+            containerd: excerpt(&start.containerd_address),
             root: directory(start.root.unwrap_or_default()),
             volumes: start.image_volumes.into_iter().map(directory).collect(),
         };
@@ -77,9 +78,10 @@ impl Desk {
 }
 
 fn directory(directory: MountedDirectory) -> Directory {
-    let MountedDirectory { path, device, inode, filesystem, options } = directory;
+    let MountedDirectory { path, device, inode, filesystem, options, mounts_below } = directory;
     let mount = (!filesystem.is_empty()).then_some(MountPoint { kind: filesystem, options });
-    Directory { path, found: Found { mount, identity: Identity { device, inode } } }
+    let mounts_below = usize::try_from(mounts_below).unwrap_or(usize::MAX);
+    Directory { path, found: Found { mount, identity: Identity { device, inode }, mounts_below } }
 }
 
 /// What CRI's annotations tell (containerd, `internal/cri/annotations`).

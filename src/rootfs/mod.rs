@@ -20,7 +20,7 @@ pub use chain::{ChainId, DiffIds, Layers};
 pub use docker::{DOCKER, INIT_SUFFIX, InitEntry, InitKind, is_init_layer, snapshot_at};
 pub use error::RootfsError;
 pub use mount::{Mount, RootFilesystem};
-pub use mountinfo::{MountPoint, mounted_at};
+pub use mountinfo::{MountPoint, mounted_at, mounts_below};
 
 use crate::oci::Digest;
 
@@ -55,6 +55,8 @@ pub struct Found {
     pub mount: Option<MountPoint>,
     /// Which directory it is.
     pub identity: Identity,
+    /// How many other mounts lie below it.
+    pub mounts_below: usize,
 }
 
 impl RootFilesystem {
@@ -62,6 +64,9 @@ impl RootFilesystem {
     pub fn check_mounted(&self, found: &Found, source: impl Fn(&Path) -> Option<Identity>) -> Result<(), RootfsError> {
         let differs = |how: &str| Err(RootfsError::Differs { how: how.to_owned() });
         let Some(mount) = &found.mount else { return differs("nothing is mounted there") };
+        if found.mounts_below > 0 {
+            return differs("something else is mounted below it");
+        }
         match self {
             Self::Bound { directory } => match source(directory) {
                 Some(identity) if identity == found.identity => Ok(()),
@@ -126,7 +131,7 @@ mod tests {
 
     fn found(kind: &str, options: &str) -> Found {
         let mount = MountPoint { kind: kind.into(), options: options.into() };
-        Found { mount: Some(mount), identity: Identity { device: 1, inode: 2 } }
+        Found { mount: Some(mount), identity: Identity { device: 1, inode: 2 }, mounts_below: 0 }
     }
 
     fn differs(filesystem: &RootFilesystem, found: &Found) -> Option<String> {
@@ -156,6 +161,7 @@ mod tests {
             assert!(differs(&snapshot, &found("overlay", other)).is_some(), "{other}");
         }
         assert!(differs(&snapshot, &found("ext4", same)).is_some());
+        assert!(differs(&snapshot, &Found { mounts_below: 1, ..found("overlay", same) }).is_some());
         assert!(differs(&snapshot, &Found { mount: None, ..found("overlay", same) }).is_some());
     }
 

@@ -36,6 +36,13 @@ pub fn mounted_at(mountinfo: &str, directory: &str) -> Option<MountPoint> {
     })
 }
 
+/// How many mounts lie below this directory. They hide what it holds.
+pub fn mounts_below(mountinfo: &str, directory: &str) -> usize {
+    let is_below = |place: &str| place.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
+    let places = mountinfo.lines().filter_map(|line| line.split(' ').nth(MOUNT_POINT));
+    places.filter(|place| is_below(&without_escapes(place))).count()
+}
+
 /// The place of the mount point among the fields of a line, from 0.
 const MOUNT_POINT: usize = 4;
 
@@ -76,6 +83,13 @@ broken
         assert!(mounted.overlay().is_some());
         assert_eq!(mounted_at(LINES, "/run/a b/rootfs").unwrap().kind, "ext4");
         assert_eq!(mounted_at(LINES, "/run/b"), None);
+    }
+
+    #[test]
+    fn what_is_mounted_below_is_counted() {
+        assert_eq!(mounts_below(LINES, "/run"), 4);
+        assert_eq!(mounts_below(LINES, "/run/a b"), 1);
+        assert_eq!((mounts_below(LINES, "/run/b/rootfs"), mounts_below(LINES, "/ru")), (0, 0));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Read here and not by the daemon, because this program sees the mounts that the runtime is about to see.
 
 use std::collections::HashMap;
+use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -14,7 +15,7 @@ use super::Start;
 use crate::oci::{InvalidJson, parse_json};
 use crate::proto::{ContainerStart, MountedDirectory};
 use crate::remedy::{Code, Remedy};
-use crate::rootfs::{Identity, mounted_at};
+use crate::rootfs::{Identity, mounted_at, mounts_below};
 
 /// The largest config.json that is read, in bytes. Kubernetes' have some 20 KiB; annotations may make them longer, and
 /// all of a pod's annotations have 256 KiB at most.
@@ -23,6 +24,8 @@ const MAX_CONFIG: u64 = 4 * 1024 * 1024;
 const MAX_MOUNTINFO: u64 = 32 * 1024 * 1024;
 /// How many images may be mounted into a container. Kubernetes has no number; nobody has more than a handful.
 const MAX_VOLUMES: usize = 64;
+/// In which containerd's shim says whose it is.
+const ADDRESS_VARIABLE: &str = "GRPC_ADDRESS";
 /// The annotations that are passed on: those that CRI itself writes.
 const ANNOTATIONS: &str = "io.kubernetes.cri.";
 /// The longest value of an annotation that is passed on, in bytes: names of images and pods are shorter.
@@ -118,6 +121,7 @@ pub(super) fn read(start: &Start) -> Result<ContainerStart, BundleError> {
         bundle: start.bundle.display().to_string(),
         root: Some(directory(&root, &mountinfo)),
         annotations: config.annotations.into_iter().filter(is_passed_on).collect(),
+        containerd_address: env::var(ADDRESS_VARIABLE).unwrap_or_default(),
         image_volumes: volumes.iter().map(|volume| directory(volume, &mountinfo)).collect(),
     })
 }
@@ -140,8 +144,9 @@ fn directory(path: &Path, mountinfo: &str) -> MountedDirectory {
     let Identity { device, inode } = identity.unwrap_or(Identity { device: 0, inode: 0 });
     let path = real.display().to_string();
     let mount = mounted_at(mountinfo, &path);
+    let mounts_below = u32::try_from(mounts_below(mountinfo, &path)).unwrap_or(u32::MAX);
     let (filesystem, options) = mount.map(|mount| (mount.kind, mount.options)).unwrap_or_default();
-    MountedDirectory { path, device, inode, filesystem, options }
+    MountedDirectory { path, device, inode, filesystem, options, mounts_below }
 }
 
 /// Where CRI has mounted the image that this is, or that it is a part of.

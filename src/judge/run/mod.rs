@@ -64,6 +64,8 @@ pub struct StartQuestion {
     pub container: String,
     /// Whether CRI says that it is a pod's sandbox.
     pub is_sandbox: bool,
+    /// The socket of the containerd whose shim asks; empty where nobody says.
+    pub containerd: String,
     /// What it will see as its root.
     pub root: Directory,
     /// The images that are mounted into it beside its own, where CRI has mounted them. Their paths are also the keys of
@@ -136,7 +138,8 @@ impl RunGate {
             namespace => self.containerd.container(namespace, &question.container).await?,
         };
         let Some(container) = container else {
-            let answered = refuse(judge, &for_people(question), None, &Problem::UnknownContainer);
+            let problem = Problem::UnknownContainer { asked_by: question.containerd.clone() };
+            let answered = refuse(judge, &for_people(question), None, &problem);
             return Ok(StartAnswer { answered, image: String::new() });
         };
         let answered = match container.image.as_str() {

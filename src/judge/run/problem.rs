@@ -13,8 +13,8 @@ use crate::verify::{Answer, Verdict};
 /// Why a container is not started, besides what its image's verdict says.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Problem {
-    #[error("containerd has no such container in the namespace that its bundle lies in")]
-    UnknownContainer,
+    #[error("containerd has no such container in the namespace that its bundle lies in{}", asked(.asked_by))]
+    UnknownContainer { asked_by: String },
     #[error("the container names no image, so nobody vouches for what it is made of")]
     NoImage,
     #[error("the container's image `{name}` has no record in containerd any more")]
@@ -62,10 +62,14 @@ impl Problem {
     }
 }
 
+fn asked(by: &str) -> String {
+    if by.is_empty() { String::new() } else { format!("; the containerd at {} asks", by.trim()) }
+}
+
 impl Remedy for Problem {
     fn code(&self) -> Code {
         match self {
-            Self::UnknownContainer => Code("container-unknown"),
+            Self::UnknownContainer { .. } => Code("container-unknown"),
             Self::NoImage => Code("container-without-image"),
             Self::NoImageRecord { .. } => Code("image-record-missing"),
             Self::NoStatement => Code("no-local-statement"),
@@ -85,7 +89,12 @@ impl Remedy for Problem {
 
     fn remedy(&self) -> Option<String> {
         Some(match self {
-            Self::UnknownContainer => "start containers through containerd; what others start has other gates".into(),
+            Self::UnknownContainer { .. } => {
+                "start it through the containerd that `containerd.socket` in config.toml names; \
+                 another one, such as docker's own, has to have its own directory of programs, without pratique in the \
+                 place of its runtime"
+                    .into()
+            }
             Self::NoImage => "start it from an image, or set `run.without_image = \"allow\"` in config.toml".into(),
             Self::NoImageRecord { .. } | Self::NoSnapshot { .. } => {
                 "pull the image and create the container again".into()

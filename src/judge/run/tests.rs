@@ -211,6 +211,7 @@ impl Scene {
             namespace: namespace.into(),
             container: id.into(),
             is_sandbox: false,
+            containerd: String::new(),
             root: shown("/run/rootfs", "overlay", &options),
             volumes: Vec::new(),
         }
@@ -241,7 +242,7 @@ impl Scene {
 
 fn shown(path: &str, kind: &str, options: &str) -> Directory {
     let mount = Some(MountPoint { kind: kind.into(), options: options.into() });
-    Directory { path: path.into(), found: Found { mount, identity: Identity { device: 0, inode: 0 } } }
+    Directory { path: path.into(), found: Found { mount, identity: Identity { device: 0, inode: 0 }, mounts_below: 0 } }
 }
 
 fn bind(directory: &std::path::Path) -> Mount {

@@ -76,6 +76,10 @@ fn a_task_with_other_mounts_than_its_snapshot_does_not_start() {
     scene.try_ctr(NAMESPACE, &["images", "pull", "--plain-http", &image.reference]).expect("the image is signed");
     let id = create(&scene, &image.reference);
     refused(create_task(&scene, &id, vec![bind(&forged_root(&scene))]), "rootfs-differs");
+    // Its own snapshot, with something else over one of its directories.
+    let within = Mount { target: "bin".into(), ..bind(&forged_root(&scene)) };
+    let covered = [snapshot_mounts(&scene, &id), vec![within]].concat();
+    refused(create_task(&scene, &id, covered), "rootfs-differs");
     // The twin: the same container on its own snapshot, as containerd would mount it.
     create_task(&scene, &id, snapshot_mounts(&scene, &id)).expect("the snapshot of an admitted image");
 }
