@@ -97,6 +97,8 @@ pub mod clock;
 pub mod config;
 #[cfg(feature = "host")]
 pub mod daemon;
+#[cfg(feature = "host")]
+pub mod effective;
 pub mod envelope;
 #[cfg(feature = "host")]
 pub mod hook;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Texts in the form of a code that are none.
-const NOT_CODES: [(&str, &str); 19] = [
+const NOT_CODES: [(&str, &str); 20] = [
     ("00-pratique", "the verifier's name where containerd calls it"),
     ("cgroup-manager", "a flag of OCI runtimes"),
     ("containerd-namespace", "a header of containerd"),
@@ -21,6 +21,7 @@ const NOT_CODES: [(&str, &str); 19] = [
     ("oci-subject", "a header of registries"),
     ("pratique-nonce", "a payload of our own questions"),
     ("pratique-runtime", "a program"),
+    ("pratique-transfer", "our differ for the transfer service"),
     ("pratique-verifier", "a program"),
     ("rsa-2048", "a kind of key"),
     ("stdin-media-type", "a flag of containerd's verifiers"),

@@ -27,6 +27,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("rootfs", &["oci"]),
     // yard and bench: what carries
     ("clock", &[]),
+    ("effective", &[]),
     ("proto", &[]),
     ("source", &["oci", "rootfs"]),
     ("ledger", &["source", "rootfs", "oci"]),
@@ -35,7 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("judge", &["verify", "policy", "envelope", "source", "ledger", "rootfs", "oci", "clock"]),
     // doors
     ("hook", &["client", "oci", "proto", "rootfs", "clock"]),
-    ("install", &[]),
+    ("install", &["effective"]),
     // attic: people and processes
     ("daemon", &["hook", "judge", "config", "source", "ledger", "proto", "policy", "verify", "rootfs", "oci", "clock"]),
     (

@@ -98,7 +98,7 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Ls(arguments) => block_on(ls::run(arguments, output)),
         Command::Inspect(arguments) => block_on(inspect::run(arguments, output)),
         Command::Cert(command) => cert::run(command, output),
-        Command::Install(arguments) => install::install(arguments, output),
+        Command::Install(arguments) => block_on(install::install(arguments, output)),
         Command::Uninstall(arguments) => install::uninstall(arguments, output),
     }
 }

@@ -1,5 +1,5 @@
-//! containerd's configuration, as far as the image verifier goes: read in containerd's order, and changed in one place
-//! by one line.
+//! The files of containerd's configuration: read in containerd's order, and the main one changed in one place by one
+//! line.
 //!
 //! containerd reads its main file first, and then what `imports` names: paths or globs, relative to the main file, those
 //! of a glob in the order of their names. What comes later wins, table by table; `disabled_plugins` only grows. Measured
@@ -10,70 +10,106 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::InstallError;
+use super::candidate::{Candidate, Import, Shown};
+use crate::effective::{CRI, CRI_RUNTIME, IMAGE_VERIFIERS};
 
-/// containerd's name for what calls the verifiers.
-pub(super) const PLUGIN: &str = "io.containerd.image-verifier.v1.bindir";
 /// The largest file of containerd's configuration that is read, in bytes. The dump of every default has 20 KiB.
 const MAX_FILE_SIZE: u64 = 1024 * 1024;
+/// CRI's name in version 1, which has short names.
+const CRI_SHORT: &str = "cri";
 
-/// What containerd's configuration says about image verifiers.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Settings {
-    /// The version of the main file, as written.
-    pub(super) version: Option<String>,
-    pub(super) bin_dir: Option<PathBuf>,
-    pub(super) max_verifiers: Option<i64>,
-    /// With the text that says it.
-    pub(super) per_verifier_timeout: Option<(Duration, String)>,
-    /// Files that are read after ours and say something about verifiers too.
-    pub(super) later: Vec<PathBuf>,
-}
-
-/// The main file and what is to become of it.
-pub(super) struct Main {
-    pub(super) settings: Settings,
-    /// The text that imports our drop-in; equal to the old one where that does already.
+/// The main file and what it imports.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// The main file, at its usual place: relative imports count from there.
+    main: PathBuf,
+    /// Its text.
     pub(super) text: String,
+    /// The version, as written.
+    pub(super) version: Option<String>,
+    /// What is imported, in containerd's order; a pattern where it is one that is not understood here.
+    imports: Vec<PathBuf>,
+    /// The files that say something about CRI, by the name that they have for it. The last one counts in containerd 1.7.
+    pub(super) cri: Vec<(PathBuf, &'static str)>,
 }
 
-/// Reads the main file (none where it is absent) and what it imports, without our own drop-in.
-pub(super) fn read(main: &Path, text: Option<&str>, drop_in: &Path) -> Result<Main, InstallError> {
-    let text = text.unwrap_or("version = 3\n");
-    let document = parse(main, text)?;
-    let mut settings = Settings { version: version(document.get_ref(), text), ..Settings::default() };
-    settings.take(main, document.get_ref())?;
-    let imports = imports(document.get_ref());
-    let mut ours_was_read = false;
-    for path in imported(main, imports)? {
-        if path == drop_in {
-            ours_was_read = true;
-            continue;
+impl Files {
+    /// Reads the main file's text, and what it imports.
+    pub(super) fn read(main: &Path, text: &str, drop_in: &Path) -> Result<Self, InstallError> {
+        let document = parse(main, text)?;
+        refuse_disabled(main, document.get_ref())?;
+        let imports = imported(main, imports(document.get_ref()), drop_in)?;
+        let mut cri: Vec<(PathBuf, &'static str)> = names_of_cri(main, document.get_ref()).collect();
+        for path in imports.iter().filter(|path| *path != drop_in) {
+            // A pattern that is not understood names no file.
+            let Some(text) = read_text(path)? else { continue };
+            let document = parse(path, &text)?;
+            refuse_disabled(path, document.get_ref())?;
+            cri.extend(names_of_cri(path, document.get_ref()));
         }
-        let Some(text) = read_text(&path)? else { continue };
-        let said_something = settings.take(&path, parse(&path, &text)?.get_ref())?;
-        // A glob finds the files that are there; ours may be about to be.
-        let is_later = ours_was_read || path.parent() == drop_in.parent() && path > drop_in;
-        if said_something && is_later {
-            settings.later.push(path);
-        }
+        let version = version(document.get_ref(), text);
+        Ok(Self { main: main.to_owned(), text: text.to_owned(), version, imports, cri })
     }
-    let is_imported = patterns(imports).any(|pattern| covers(&absolute(main, pattern), drop_in));
-    let text = if is_imported { text.to_owned() } else { with_import(main, text, document.get_ref(), drop_in)? };
-    Ok(Main { settings, text })
+
+    /// The main file's text with an import of our drop-in; as it is where something imports it already.
+    pub(super) fn importing(&self, drop_in: &Path) -> Result<String, InstallError> {
+        let document = parse(&self.main, &self.text)?;
+        let is_imported = patterns(imports(document.get_ref())).any(|p| covers(&absolute(&self.main, p), drop_in));
+        if is_imported {
+            return Ok(self.text.clone());
+        }
+        with_import(&self.main, &self.text, document.get_ref(), &import_of(drop_in)?)
+    }
+
+    /// The files that containerd reads after ours.
+    pub(super) fn after<'a>(&'a self, drop_in: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
+        self.imports.iter().skip_while(move |path| *path != drop_in).skip(1)
+    }
+
+    /// What containerd is shown of these files.
+    pub(super) fn candidate(&self, shown: impl Fn(&Path) -> Shown) -> Candidate {
+        let import = |path: &PathBuf| match shown(path) {
+            Shown::AsItLies => Some(Import::File(path.clone())),
+            Shown::As(text) => Some(Import::Text { path: path.clone(), text }),
+            Shown::NotAtAll => None,
+        };
+        let imports: Vec<Import> = self.imports.iter().filter_map(import).collect();
+        Candidate { main: self.main.clone(), text: self.text.clone(), imports }
+    }
 }
 
-/// Whether a file that is read after ours keeps containerd from calling what lies in this directory.
-pub(super) fn overrides(path: &Path, bin_dir: &Path) -> Result<bool, InstallError> {
-    let Some(text) = read_text(path)? else { return Ok(false) };
-    let mut own = Settings::default();
-    own.take(path, parse(path, &text)?.get_ref())?;
-    Ok(own.max_verifiers == Some(0) || own.bin_dir.is_some_and(|directory| directory != bin_dir))
+/// The text with this array for its `imports`, and every other byte as it was.
+pub(super) fn with_imports(main: &Path, text: &str, imported: &[String]) -> Result<String, InstallError> {
+    let document = parse(main, text)?;
+    let written: Vec<String> = imported.iter().map(|path| toml::Value::from(path.as_str()).to_string()).collect();
+    let written = written.join(", ");
+    let (start, end, inserted) = if let Some(array) = imports(document.get_ref()) {
+        (array.span().start, array.span().end, format!("[{written}]"))
+    } else {
+        let (at, line) = the_first(document.get_ref(), text, &written);
+        (at, at, line)
+    };
+    Ok(format!("{}{inserted}{}", text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default()))
+}
+
+fn refuse_disabled(path: &Path, document: &DeTable<'_>) -> Result<(), InstallError> {
+    let disabled = document.get("disabled_plugins").and_then(|value| value.get_ref().as_array());
+    if disabled.is_some_and(|disabled| disabled.iter().any(|name| name.get_ref().as_str() == Some(IMAGE_VERIFIERS))) {
+        return Err(InstallError::Disabled { path: path.to_owned() });
+    }
+    Ok(())
+}
+
+fn names_of_cri(path: &Path, document: &DeTable<'_>) -> impl Iterator<Item = (PathBuf, &'static str)> {
+    let plugins = document.get("plugins").and_then(|value| value.get_ref().as_table());
+    let known = [CRI_RUNTIME, CRI, CRI_SHORT].into_iter();
+    let used = known.filter(move |name| plugins.is_some_and(|plugins| plugins.get(*name).is_some()));
+    used.map(|name| (path.to_owned(), name))
 }
 
 /// The text of a file, or none where there is no file.
@@ -89,7 +125,7 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, InstallError> {
     fs::read_to_string(path).map(Some).map_err(unreadable)
 }
 
-fn parse<'a>(path: &Path, text: &'a str) -> Result<Spanned<DeTable<'a>>, InstallError> {
+pub(super) fn parse<'a>(path: &Path, text: &'a str) -> Result<Spanned<DeTable<'a>>, InstallError> {
     DeTable::parse(text).map_err(|error| {
         let start = error.span().unwrap_or_default().start;
         let line = text.get(..start).unwrap_or_default().split('\n').count();
@@ -101,46 +137,6 @@ fn version(document: &DeTable<'_>, text: &str) -> Option<String> {
     text.get(document.get("version")?.span()).map(str::to_owned)
 }
 
-impl Settings {
-    /// Takes over what a file says about verifiers; whether it says anything.
-    fn take(&mut self, path: &Path, document: &DeTable<'_>) -> Result<bool, InstallError> {
-        let disabled = document.get("disabled_plugins").and_then(|value| value.get_ref().as_array());
-        if disabled.is_some_and(|disabled| disabled.iter().any(|name| name.get_ref().as_str() == Some(PLUGIN))) {
-            return Err(InstallError::Disabled { path: path.to_owned() });
-        }
-        let plugins = document.get("plugins").and_then(|value| value.get_ref().as_table());
-        let Some(table) = plugins.and_then(|plugins| plugins.get(PLUGIN)?.get_ref().as_table()) else {
-            return Ok(false);
-        };
-        let text = |key: &str| table.get(key).and_then(|value| value.get_ref().as_str());
-        if let Some(directory) = text("bin_dir") {
-            self.bin_dir = Some(directory.into());
-        }
-        if let Some(number) = table.get("max_verifiers").and_then(|value| value.get_ref().as_integer()) {
-            self.max_verifiers = i64::from_str_radix(number.as_str(), number.radix()).ok();
-        }
-        if let Some(written) = text("per_verifier_timeout") {
-            self.per_verifier_timeout = duration(written).map(|duration| (duration, written.to_owned()));
-        }
-        Ok(true)
-    }
-}
-
-/// A duration of one number and one unit, which is how people write them. Go knows more; what is not understood is not
-/// taken over.
-fn duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let (number, unit) = text.split_at_checked(digits)?;
-    let number: u64 = number.parse().ok()?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
-        "h" => Some(Duration::from_secs(number.checked_mul(3600)?)),
-        _ => None,
-    }
-}
-
 fn imports<'a, 'i>(document: &'a DeTable<'i>) -> Option<&'a Spanned<DeValue<'i>>> {
     document.get("imports")
 }
@@ -150,24 +146,28 @@ fn patterns<'a>(imports: Option<&'a Spanned<DeValue<'_>>>) -> impl Iterator<Item
     array.into_iter().flat_map(|array| array.iter()).filter_map(|pattern| pattern.get_ref().as_str())
 }
 
-/// The files that are imported, in containerd's order.
-fn imported(main: &Path, imports: Option<&Spanned<DeValue<'_>>>) -> Result<Vec<PathBuf>, InstallError> {
+/// The files that are imported, in containerd's order, our drop-in among them where it is found or would be.
+fn imported(main: &Path, imports: Option<&Spanned<DeValue<'_>>>, drop_in: &Path) -> Result<Vec<PathBuf>, InstallError> {
     let mut found = Vec::new();
     for pattern in patterns(imports) {
         let path = absolute(main, pattern);
-        if !pattern.contains('*') {
+        if !pattern.contains('*') || !is_understood(&path) {
             found.push(path);
             continue;
         }
         let Some(directory) = path.parent() else { continue };
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                found.extend(covers(&path, drop_in).then(|| drop_in.to_owned()));
+                continue;
+            }
             Err(source) => return Err(InstallError::Read { path: directory.to_owned(), source }),
         };
-        let mut matching: Vec<PathBuf> =
-            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|file| covers(&path, file)).collect();
+        let files = entries.filter_map(|entry| Some(entry.ok()?.path())).chain([drop_in.to_owned()]);
+        let mut matching: Vec<PathBuf> = files.filter(|file| covers(&path, file)).collect();
         matching.sort();
+        matching.dedup();
         found.extend(matching);
     }
     Ok(found)
@@ -184,10 +184,16 @@ fn covers(pattern: &Path, file: &Path) -> bool {
     if !pattern.to_string_lossy().contains('*') {
         return pattern == file;
     }
-    let pattern_name = name(pattern);
     pattern.parent() == file.parent()
-        && !pattern_name.contains(['?', '[', '\\'])
-        && matches(pattern_name.as_bytes(), name(file).as_bytes())
+        && is_understood(pattern)
+        && matches(name(pattern).as_bytes(), name(file).as_bytes())
+}
+
+/// Whether the pattern is one of a file's name, and of stars alone.
+fn is_understood(pattern: &Path) -> bool {
+    let is_plain = |path: &Path| !path.to_string_lossy().contains(['*', '?', '[', '\\']);
+    let only_stars = pattern.file_name().is_some_and(|name| !name.to_string_lossy().contains(['?', '[', '\\']));
+    only_stars && pattern.parent().is_some_and(is_plain)
 }
 
 /// Whether a name matches a pattern in which `*` stands for anything.
@@ -201,11 +207,24 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
+/// How the drop-in is imported: with all its neighbours to come, as everybody does; alone where there are neighbours
+/// already, which nobody has asked containerd to read.
+fn import_of(drop_in: &Path) -> Result<PathBuf, InstallError> {
+    let all = drop_in.with_file_name("*.toml");
+    let has_neighbours = match fs::read_dir(drop_in.parent().unwrap_or(drop_in)) {
+        Ok(entries) => {
+            entries.filter_map(Result::ok).any(|entry| entry.path() != drop_in && covers(&all, &entry.path()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(source) => return Err(InstallError::Read { path: drop_in.to_owned(), source }),
+    };
+    Ok(if has_neighbours { drop_in.to_owned() } else { all })
+}
+
 /// The text with one more import and every other byte as it was.
-fn with_import(main: &Path, text: &str, document: &DeTable<'_>, drop_in: &Path) -> Result<String, InstallError> {
-    let pattern = drop_in.with_file_name("*.toml");
-    let unusable = || InstallError::UnusablePath { path: pattern.clone() };
-    let pattern = toml::Value::from(pattern.to_str().ok_or_else(unusable)?).to_string();
+fn with_import(main: &Path, text: &str, document: &DeTable<'_>, import: &Path) -> Result<String, InstallError> {
+    let unusable = || InstallError::UnusablePath { path: import.to_owned() };
+    let pattern = toml::Value::from(import.to_str().ok_or_else(unusable)?).to_string();
     let (at, inserted) = match imports(document) {
         Some(array) => one_more(main, text, array, pattern)?,
         None => the_first(document, text, &pattern),
@@ -253,8 +272,8 @@ mod tests {
 
     fn edited(text: &str) -> String {
         let main = Path::new("/none/containerd/config.toml");
-        let read = read(main, Some(text), Path::new("/none/containerd/conf.d/99-pratique.toml")).unwrap();
-        read.text
+        let drop_in = Path::new("/none/containerd/conf.d/99-pratique.toml");
+        Files::read(main, text, drop_in).unwrap().importing(drop_in).unwrap()
     }
 
     #[test]
@@ -291,32 +310,62 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_last_counts() {
+    fn the_imports_are_found_in_containerds_order_and_ours_in_its_place() {
         let dir = tempfile::tempdir().unwrap();
         let (main, conf) = (dir.path().join("config.toml"), dir.path().join("conf.d"));
+        let drop_in = conf.join("99-pratique.toml");
         fs::create_dir(&conf).unwrap();
-        let table = |lines: &str| format!("[plugins.\"{PLUGIN}\"]\n{lines}\n");
-        fs::write(conf.join("10.toml"), table("bin_dir = '/ten'\nmax_verifiers = 20")).unwrap();
-        fs::write(conf.join("99-pratique.toml"), table("bin_dir = '/ours'")).unwrap();
-        fs::write(conf.join("zz.toml"), table("per_verifier_timeout = '1m'")).unwrap();
-        fs::write(conf.join("zzz.toml"), "[grpc]").unwrap();
-        let text = format!("version = 2\nimports = ['conf.d/*.toml']\n{}", table("bin_dir = '/main'"));
-        let settings = read(&main, Some(&text), &conf.join("99-pratique.toml")).unwrap().settings;
-        assert_eq!(settings.version.as_deref(), Some("2"));
-        assert_eq!(settings.bin_dir.as_deref(), Some(Path::new("/ten")));
-        assert_eq!(settings.max_verifiers, Some(20));
-        assert_eq!(settings.per_verifier_timeout, Some((Duration::from_secs(60), "1m".into())));
-        assert_eq!(settings.later, [conf.join("zz.toml")]);
+        for name in ["zz.toml", "10.toml", "left.conf"] {
+            fs::write(conf.join(name), format!("[plugins.\"{CRI}\"]\n")).unwrap();
+        }
+        let text = "version = 2\nimports = ['first.toml', 'conf.d/*.toml', '/x/*/y.toml']\n";
+        let files = Files::read(&main, text, &drop_in).unwrap();
+        let expected = [
+            dir.path().join("first.toml"),
+            conf.join("10.toml"),
+            drop_in.clone(),
+            conf.join("zz.toml"),
+            "/x/*/y.toml".into(),
+        ];
+        assert_eq!(files.imports, expected);
+        assert_eq!(files.after(&drop_in).collect::<Vec<_>>(), [&expected[3], &expected[4]]);
+        assert_eq!(files.cri, [(conf.join("10.toml"), CRI), (conf.join("zz.toml"), CRI)]);
+        let shown = files.candidate(|path| if path == drop_in { Shown::NotAtAll } else { Shown::AsItLies });
+        assert_eq!(shown.imports.len(), 4);
+    }
+
+    #[test]
+    fn neighbours_that_nobody_imports_are_not_imported_with_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let (main, conf) = (dir.path().join("config.toml"), dir.path().join("conf.d"));
+        let drop_in = conf.join("99-pratique.toml");
+        fs::create_dir(&conf).unwrap();
+        let import = || Files::read(&main, "", &drop_in).unwrap().importing(&drop_in).unwrap();
+        assert_eq!(import(), format!("imports = [\"{}\"]\n", conf.join("*.toml").display()));
+        fs::write(conf.join("left-over.toml"), "root = '/elsewhere'").unwrap();
+        assert_eq!(import(), format!("imports = [\"{}\"]\n", drop_in.display()));
+    }
+
+    #[test]
+    fn all_imports_are_replaced_and_every_other_byte_stays() {
+        let replaced =
+            |text: &str| with_imports(Path::new("/none"), text, &["/a".to_owned(), "/b".to_owned()]).unwrap();
+        assert_eq!(
+            replaced("version = 3\nimports = [\n 'x', # x\n] # y\n"),
+            "version = 3\nimports = [\"/a\", \"/b\"] # y\n"
+        );
+        assert_eq!(replaced("version = 3\n[a]\n"), "version = 3\nimports = [\"/a\", \"/b\"]\n[a]\n");
     }
 
     #[test]
     fn a_configuration_that_containerd_would_refuse_is_refused() {
         let main = Path::new("/none/containerd/config.toml");
         let drop_in = Path::new("/none/containerd/conf.d/99-pratique.toml");
-        let error = |text: &str| read(main, Some(text), drop_in).err().unwrap();
+        let error =
+            |text: &str| Files::read(main, text, drop_in).and_then(|files| files.importing(drop_in)).err().unwrap();
         assert!(matches!(error("version = 3\n[grpc\n"), InstallError::Config { line: 2, .. }));
         assert!(matches!(error("version = 3\nimports = 'a'\n"), InstallError::Config { line: 2, .. }));
-        let disabled = format!("disabled_plugins = ['{PLUGIN}']");
+        let disabled = format!("disabled_plugins = ['{IMAGE_VERIFIERS}']");
         assert!(matches!(error(&disabled), InstallError::Disabled { .. }));
     }
 }

@@ -1,25 +1,41 @@
-//! Makes containerd ask pratique about every image that it pulls, and takes that back.
+//! Makes containerd ask pratique about every image before it is pulled, unpacked and run, and takes that back.
 //!
-//! Three things: a drop-in beside containerd's configuration, an import of it where there is none, and the verifier in
-//! the directory that containerd calls verifiers from. What was there before is recorded, and `uninstall` puts exactly
-//! that back, byte for byte. What somebody else has changed since is theirs, and stays.
+//! A drop-in beside containerd's configuration, an import of it where there is none, the verifier in the directory that
+//! containerd calls verifiers from, and a link where its shim looks for a runtime. containerd itself is shown the result
+//! before anything is changed. What was there before is recorded, and `uninstall` puts exactly that back, byte for byte.
+//! What somebody else has changed since is theirs, and stays.
 //!
 //! Nothing here restarts containerd: that is said, and left to whoever decides when.
 
+mod candidate;
 mod containerd;
 mod diff;
 mod drop_in;
 mod error;
+mod handlers;
+mod hook_program;
+mod meaning;
 mod plan;
 mod record;
+mod report;
+mod runtimes;
 mod state;
+#[cfg(test)]
+mod testing;
+mod version;
 
-use std::fmt;
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
+pub use candidate::Program;
+pub use drop_in::{DIFFER, OWN_DIFFER, TRANSFER_DIFFER};
 pub use error::InstallError;
+pub use report::{Change, ChangeKind, Report};
+pub use version::Version;
 
+use self::candidate::Reader;
 use self::plan::Plan;
 use self::record::{Entry, Record};
 use self::state::State;
@@ -33,12 +49,18 @@ const RESTART: &str = "restart containerd, which reads its configuration only th
 pub struct InstallOptions {
     /// containerd's main configuration file. It need not be there.
     pub containerd_config: PathBuf,
+    /// containerd's program: it says which version it is, and what a configuration comes to.
+    pub containerd: PathBuf,
     /// The program `pratique-verifier`; none for the one beside this program.
     pub verifier: Option<PathBuf>,
     /// The directory that containerd calls verifiers from; none for the one that its configuration names.
     pub verifier_dir: Option<PathBuf>,
-    /// The daemon's socket `hook.sock`, where it is not the usual one.
+    /// The program `pratique-runtime`; none for the one beside this program.
+    pub runtime: Option<PathBuf>,
+    /// The daemon's socket `hook.sock`, where it is not the usual one. The other sockets are in the same directory.
     pub socket: Option<PathBuf>,
+    /// The snapshotters that the running containerd has; empty where it does not run.
+    pub snapshotters: BTreeSet<String>,
     /// The directory of the record.
     pub state_dir: PathBuf,
     /// Tell what would change, and change nothing.
@@ -49,128 +71,136 @@ impl Default for InstallOptions {
     fn default() -> Self {
         Self {
             containerd_config: "/etc/containerd/config.toml".into(),
+            containerd: "containerd".into(),
             verifier: None,
             verifier_dir: None,
+            runtime: None,
             socket: None,
+            snapshotters: BTreeSet::new(),
             state_dir: "/var/lib/pratique".into(),
             dry_run: false,
         }
     }
 }
 
-/// What was changed, or would be. Shown as lines for people; as a unified diff where nothing was changed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// In the order in which they are made.
-    pub changes: Vec<Change>,
-    /// What else there is to know, one sentence each.
-    pub notes: Vec<String>,
-    /// Whether nothing was changed.
-    pub dry_run: bool,
-}
-
-/// One path that was changed, or would be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    /// The path.
-    pub path: PathBuf,
-    /// What becomes of it.
-    pub kind: ChangeKind,
-    /// The difference, as `diff -u` shows it.
-    pub diff: String,
-}
-
-/// What becomes of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangeKind {
-    /// It is made.
-    Create,
-    /// It was there, and says something else now.
-    Change,
-    /// It is as it was before.
-    Restore,
-    /// It is removed.
-    Remove,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let done = match self.kind {
-            ChangeKind::Create => "created",
-            ChangeKind::Change => "changed",
-            ChangeKind::Restore => "restored",
-            ChangeKind::Remove => "removed",
-        };
-        write!(f, "{done} {}", self.path.display())
-    }
-}
-
-impl fmt::Display for Report {
-    /// One line for each change and note, each ended.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.changes.is_empty() {
-            writeln!(f, "nothing to change")?;
-        }
-        for change in &self.changes {
-            if self.dry_run {
-                write!(f, "{}", change.diff)?;
-            } else {
-                writeln!(f, "{change}")?;
-            }
-        }
-        self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
-    }
-}
-
 /// Makes containerd ask. What is installed already is left alone, and what an earlier call installed elsewhere is taken
-/// back.
+/// back. Nothing is changed unless containerd says that it would read the result as it is meant.
 pub fn install(options: &InstallOptions) -> Result<Report, InstallError> {
-    let Plan { wanted, main, mut notes } = plan::plan(options)?;
+    install_with(options, &Program::new(options.containerd.clone()))
+}
+
+/// The socket of the containerd with this configuration: whether it runs or not.
+pub fn containerd_socket(options: &InstallOptions) -> Result<PathBuf, InstallError> {
+    let program = Program::new(options.containerd.clone());
+    let record = Record::read(&options.state_dir.join(RECORD))?;
+    Ok(plan::without_us(options, &record, &program)?.address())
+}
+
+fn install_with(options: &InstallOptions, reader: &impl Reader) -> Result<Report, InstallError> {
+    let _alone = alone(options, true)?;
     let record_file = options.state_dir.join(RECORD);
     let old = Record::read(&record_file)?;
-    let mut record = Record::default();
+    clear(options, &old)?;
+    let Work { steps, under_way, settled, mut notes } = work(plan::plan(options, &old, reader)?, &old)?;
+    if !steps.is_empty() && !options.dry_run {
+        notes.push(RESTART.into());
+    }
+    if !options.dry_run && (!steps.is_empty() || settled != old) {
+        under_way.write(&record_file)?;
+        make(&steps)?;
+        settled.write(&record_file)?;
+    }
+    Ok(report(options, &steps, notes))
+}
+
+/// What is to be done, and the record of it. It can be taken back from wherever it is broken off: everything stands in
+/// the record before it is made, and until it is gone.
+struct Work {
+    steps: Vec<Step>,
+    under_way: Record,
+    settled: Record,
+    notes: Vec<String>,
+}
+
+fn work(plan: Plan, old: &Record) -> Result<Work, InstallError> {
+    let Plan { wanted, edited, mut notes } = plan;
+    let mut under_way = Record::default();
     let mut steps = Vec::new();
     for (path, after) in wanted {
         let before = State::read(&path)?;
         let entry = old.entry(&path);
         if before == after {
-            record.entries.extend(entry.cloned());
+            under_way.entries.extend(entry.cloned().map(Entry::settled));
             continue;
         }
         let is_ours = entry.is_some_and(|entry| entry.made(&before));
-        if before != State::Absent && !is_ours && path != main {
+        if before != State::Absent && !is_ours && !edited.contains(&path) {
             return Err(InstallError::Conflict { path });
         }
         let original = entry.filter(|_| is_ours).map_or_else(|| before.clone(), Entry::before);
+        let earlier = entry.filter(|_| is_ours).map(|entry| entry.after.clone());
+        under_way.entries.extend(Entry::of(&path, &original, &after).map(|entry| Entry { earlier, ..entry }));
         let kind = if before == State::Absent { ChangeKind::Create } else { ChangeKind::Change };
-        record.entries.extend(Entry::of(&path, &original, &after));
         steps.push(Step { path, before, after, kind });
     }
-    let stale = old.entries.into_iter().filter(|entry| record.entry(&entry.path).is_none());
-    let (undone, left) = undo(stale.rev().collect())?;
+    let stale = old.entries.iter().filter(|entry| under_way.entry(&entry.path).is_none());
+    let stale: Vec<Entry> = stale.cloned().collect();
+    let (undone, left) = undo(stale.iter().rev().cloned().collect())?;
     notes.extend(left.iter().map(left_alone));
-    record.entries.extend(left);
     steps.extend(undone);
-    if !steps.is_empty() && !options.dry_run {
-        notes.push(RESTART.into());
-    }
-    // The record first: whatever happens in between, it can be taken back.
-    apply(options, &steps, |now| if now == Moment::Before { record.write(&record_file) } else { Ok(()) })?;
-    Ok(report(options, &steps, notes))
+    let mut settled = Record { entries: under_way.entries.iter().cloned().map(Entry::settled).collect() };
+    settled.entries.extend(left);
+    under_way.entries.extend(stale);
+    Ok(Work { steps, under_way, settled, notes })
 }
 
 /// Takes back what was installed. Without a record there is nothing to take back.
 pub fn uninstall(options: &InstallOptions) -> Result<Report, InstallError> {
+    let _alone = alone(options, false)?;
     let record_file = options.state_dir.join(RECORD);
     let old = Record::read(&record_file)?;
-    let (steps, left) = undo(old.entries.into_iter().rev().collect())?;
+    clear(options, &old)?;
+    let (steps, left) = undo(old.entries.iter().rev().cloned().collect())?;
     let mut notes: Vec<String> = left.iter().map(left_alone).collect();
     if !steps.is_empty() && !options.dry_run {
         notes.push(RESTART.into());
     }
     let record = Record { entries: left };
-    apply(options, &steps, |now| if now == Moment::After { record.write(&record_file) } else { Ok(()) })?;
+    if !options.dry_run && (!steps.is_empty() || record != old) {
+        make(&steps)?;
+        record.write(&record_file)?;
+    }
     Ok(report(options, &steps, notes))
+}
+
+/// Lets no other call work at the same files until it is dropped. A dry run needs no leave.
+fn alone(options: &InstallOptions, is_made: bool) -> Result<Option<File>, InstallError> {
+    let path = &options.state_dir;
+    if options.dry_run {
+        return Ok(None);
+    }
+    let unwritable = |source| InstallError::Write { path: path.clone(), source };
+    if is_made {
+        fs::create_dir_all(path).map_err(unwritable)?;
+    }
+    match File::open(path) {
+        Ok(directory) => directory.lock().map(|()| Some(directory)).map_err(unwritable),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !is_made => Ok(None),
+        Err(source) => Err(unwritable(source)),
+    }
+}
+
+/// Removes what a killed call may have left half made.
+fn clear(options: &InstallOptions, record: &Record) -> Result<(), InstallError> {
+    if options.dry_run {
+        return Ok(());
+    }
+    state::clear(&options.state_dir.join(RECORD))?;
+    record.entries.iter().try_for_each(|entry| state::clear(&entry.path))
+}
+
+fn make(steps: &[Step]) -> Result<(), InstallError> {
+    steps.iter().try_for_each(|step| step.after.put(&step.path))
 }
 
 /// One path and what becomes of it.
@@ -179,26 +209,6 @@ struct Step {
     before: State,
     after: State,
     kind: ChangeKind,
-}
-
-/// When the record is written.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    Before,
-    After,
-}
-
-fn apply(
-    options: &InstallOptions,
-    steps: &[Step],
-    record: impl Fn(Moment) -> Result<(), InstallError>,
-) -> Result<(), InstallError> {
-    if options.dry_run {
-        return Ok(());
-    }
-    record(Moment::Before)?;
-    steps.iter().try_for_each(|step| step.after.put(&step.path))?;
-    record(Moment::After)
 }
 
 fn report(options: &InstallOptions, steps: &[Step], notes: Vec<String>) -> Report {
@@ -257,7 +267,9 @@ mod tests {
 
     use tempfile::TempDir;
 
+    use super::testing::Merging;
     use super::*;
+    use crate::effective::{CRI, Effective, IMAGE_VERIFIERS};
     use crate::remedy::Remedy as _;
 
     const CONFIG: &str = "# mine\nversion = 2\n\n[grpc]\n  address = '/run/containerd/containerd.sock'\n";
@@ -273,15 +285,19 @@ mod tests {
         let root = dir.path();
         fs::create_dir_all(root.join("etc/containerd")).unwrap();
         fs::create_dir_all(root.join("build")).unwrap();
-        fs::write(root.join("build/pratique-verifier"), "#!/bin/sh\necho \"$PRATIQUE_SOCKET $@\"\n").unwrap();
-        fs::set_permissions(root.join("build/pratique-verifier"), fs::Permissions::from_mode(0o755)).unwrap();
+        for program in ["pratique-verifier", "pratique-runtime"] {
+            let path = root.join("build").join(program);
+            fs::write(&path, "#!/bin/sh\necho \"$PRATIQUE_SOCKET $@\"\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
         if let Some(config) = config {
             fs::write(root.join("etc/containerd/config.toml"), config).unwrap();
         }
         let options = InstallOptions {
             containerd_config: root.join("etc/containerd/config.toml"),
             verifier: Some(root.join("build/pratique-verifier")),
-            verifier_dir: Some(root.join("opt/containerd/bin")),
+            runtime: Some(root.join("build/pratique-runtime")),
+            verifier_dir: Some(root.join("opt/containerd/verifiers")),
             state_dir: root.join("var/lib/pratique"),
             ..InstallOptions::default()
         };
@@ -289,6 +305,22 @@ mod tests {
     }
 
     impl Machine {
+        fn containerd(&self, major: u32, minor: u32) -> Merging {
+            Merging { version: Version::new(major, minor), opt: self.path("opt/containerd").display().to_string() }
+        }
+
+        fn install(&self) -> Result<Report, InstallError> {
+            install_with(&self.options, &self.containerd(2, 1))
+        }
+
+        /// What the stand-in makes of what lies there now.
+        fn effective(&self, containerd: &Merging) -> Effective {
+            let main = &self.options.containerd_config;
+            let text = containerd::read_text(main).unwrap().unwrap_or_default();
+            let files = containerd::Files::read(main, &text, Path::new("/none")).unwrap();
+            containerd.effective(&files.candidate(|_| candidate::Shown::AsItLies)).unwrap()
+        }
+
         fn path(&self, path: &str) -> PathBuf {
             self.dir.path().join(path)
         }
@@ -308,7 +340,7 @@ mod tests {
                 }
             }
             // The record's own directory stays, empty: others keep things there.
-            tree.retain(|path, _| !path.starts_with(self.path("var")));
+            tree.retain(|path, _| !path.starts_with(self.path("var")) && !path.starts_with(self.path("build")));
             tree
         }
     }
@@ -323,10 +355,10 @@ mod tests {
         ] {
             let machine = machine(Some(config));
             fs::create_dir_all(machine.path("etc/containerd/conf.d")).unwrap();
-            let later = format!("[plugins.\"{}\"]\n{said}\n", containerd::PLUGIN);
+            let later = format!("[plugins.\"{IMAGE_VERIFIERS}\"]\n{said}\n");
             fs::write(machine.path("etc/containerd/conf.d/99-z.toml"), later).unwrap();
             let before = machine.tree();
-            let code = install(&machine.options).err().map(|error| error.code().as_str());
+            let code = machine.install().err().map(|error| error.code().as_str());
             assert_eq!(code, expected, "{said}");
             assert!(expected.is_none() || machine.tree() == before, "{said}");
         }
@@ -337,9 +369,9 @@ mod tests {
         for config in [None, Some(CONFIG), Some("imports = ['conf.d/*.toml']\n"), Some("")] {
             let machine = machine(config);
             let before = machine.tree();
-            assert!(!install(&machine.options).unwrap().changes.is_empty());
+            assert!(!machine.install().unwrap().changes.is_empty());
             let installed = machine.tree();
-            assert_eq!(install(&machine.options).unwrap().to_string(), "nothing to change\n");
+            assert_eq!(machine.install().unwrap().to_string(), "nothing to change\n");
             assert_eq!(machine.tree(), installed);
             assert!(!uninstall(&machine.options).unwrap().changes.is_empty());
             assert_eq!(machine.tree(), before, "{config:?}");
@@ -353,7 +385,7 @@ mod tests {
         let mut machine = machine(Some(CONFIG));
         machine.options.dry_run = true;
         let before = machine.tree();
-        let shown = install(&machine.options).unwrap().to_string();
+        let shown = machine.install().unwrap().to_string();
         assert_eq!(machine.tree(), before);
         let main = machine.path("etc/containerd/config.toml").display().to_string();
         let glob = machine.path("etc/containerd/conf.d/*.toml").display().to_string();
@@ -366,7 +398,7 @@ mod tests {
         assert!(shown.contains("00-pratique"), "{shown}");
 
         machine.options.dry_run = false;
-        install(&machine.options).unwrap();
+        machine.install().unwrap();
         machine.options.dry_run = true;
         let installed = machine.tree();
         let shown = uninstall(&machine.options).unwrap().to_string();
@@ -377,7 +409,7 @@ mod tests {
     #[test]
     fn what_somebody_else_has_changed_since_is_left_and_told() {
         let machine = machine(Some(CONFIG));
-        install(&machine.options).unwrap();
+        machine.install().unwrap();
         let main = machine.path("etc/containerd/config.toml");
         let theirs = format!("{}\n# and theirs\n", fs::read_to_string(&main).unwrap());
         fs::write(&main, &theirs).unwrap();
@@ -393,12 +425,12 @@ mod tests {
 
     #[test]
     fn what_others_have_put_in_the_way_is_not_overwritten() {
-        for path in ["opt/containerd/bin/00-pratique", "etc/containerd/conf.d/99-pratique.toml"] {
+        for path in ["opt/containerd/verifiers/00-pratique", "etc/containerd/conf.d/99-pratique.toml"] {
             let machine = machine(Some(CONFIG));
             fs::create_dir_all(machine.path(path).parent().unwrap()).unwrap();
             fs::write(machine.path(path), "theirs").unwrap();
             let before = machine.tree();
-            let error = install(&machine.options).unwrap_err();
+            let error = machine.install().unwrap_err();
             assert!(matches!(&error, InstallError::Conflict { path: p } if *p == machine.path(path)), "{error}");
             assert_eq!(machine.tree(), before);
         }
@@ -408,10 +440,10 @@ mod tests {
     fn another_directory_moves_the_verifier_and_takes_the_old_one_back() {
         let mut machine = machine(Some(CONFIG));
         let before = machine.tree();
-        install(&machine.options).unwrap();
+        machine.install().unwrap();
         machine.options.verifier_dir = Some(machine.path("srv/verifiers"));
-        install(&machine.options).unwrap();
-        assert!(!machine.path("opt").try_exists().unwrap());
+        machine.install().unwrap();
+        assert!(!machine.path("opt/containerd/verifiers").try_exists().unwrap());
         assert!(machine.path("srv/verifiers/00-pratique").try_exists().unwrap());
         let drop_in = fs::read_to_string(machine.path("etc/containerd/conf.d/99-pratique.toml")).unwrap();
         assert!(drop_in.contains("/srv/verifiers\""), "{drop_in}");
@@ -423,20 +455,166 @@ mod tests {
     fn the_directory_that_containerd_names_is_used() {
         let mut machine = machine(None);
         let theirs = machine.path("srv/theirs");
-        let config = format!("version = 3\n[plugins.\"{}\"]\nbin_dir = '{}'\n", containerd::PLUGIN, theirs.display());
+        let config = format!("version = 3\n[plugins.\"{}\"]\nbin_dir = '{}'\n", IMAGE_VERIFIERS, theirs.display());
         fs::write(&machine.options.containerd_config, config).unwrap();
         machine.options.verifier_dir = None;
-        install(&machine.options).unwrap();
+        machine.install().unwrap();
         assert!(theirs.join("00-pratique").try_exists().unwrap());
     }
 
     #[test]
     fn another_socket_is_told_to_the_verifier() {
-        let mut machine = machine(Some(CONFIG));
-        machine.options.socket = Some("/run/it's other/hook.sock".into());
-        install(&machine.options).unwrap();
-        let called = Command::new(machine.path("opt/containerd/bin/00-pratique")).args(["-name", "a b"]).output();
+        let machine = machine(Some(CONFIG));
+        let socket = Some("/run/it's other/hook.sock".into());
+        let script = plan::verifier(&InstallOptions { socket, ..machine.options.clone() }).unwrap();
+        script.put(&machine.path("00-pratique")).unwrap();
+        let called = Command::new(machine.path("00-pratique")).args(["-name", "a b"]).output();
         assert_eq!(String::from_utf8(called.unwrap().stdout).unwrap(), "/run/it's other/hook.sock -name a b\n");
+    }
+
+    #[test]
+    fn every_gate_is_in_force_once_installed() {
+        let machine = machine(Some(CONFIG));
+        let containerd = machine.containerd(2, 1);
+        machine.install().unwrap();
+        let effective = machine.effective(&containerd);
+        let link = machine.path("opt/containerd/bin/runc");
+        assert_eq!(effective.differs(), ["pratique", "walking"]);
+        assert_eq!(effective.handlers()[0].binary.as_deref(), Some(link.as_path()));
+        let unpack: Vec<_> = effective.unpack().into_iter().map(|unpack| (unpack.snapshotter, unpack.differ)).collect();
+        assert_eq!(unpack, ["native", "overlayfs"].map(|name| (name.to_owned(), Some(TRANSFER_DIFFER.to_owned()))));
+        assert!(link.try_exists().unwrap());
+    }
+
+    #[test]
+    fn containerd_1_7_has_its_line_about_cri_in_the_file_that_speaks_of_cri() {
+        let cri = format!(
+            "[plugins.\"{CRI}\".containerd.runtimes.runc]\nruntime_type = 'io.containerd.runc.v2'\n\
+                           [plugins.\"{CRI}\".containerd.runtimes.runc.options]\n  SystemdCgroup = true\n"
+        );
+        let importing = "version = 2\nimports = ['conf.d/*.toml']\n".to_owned();
+        for (main, other) in [
+            (None, None),
+            (Some(CONFIG.to_owned()), None),
+            (Some(format!("{CONFIG}{cri}")), None),
+            (Some(format!("{importing}{cri}")), Some(format!("# theirs\n{cri}"))),
+        ] {
+            let machine = machine(main.as_deref());
+            let theirs = machine.path("etc/containerd/conf.d/50-cri.toml");
+            if let Some(other) = &other {
+                fs::create_dir_all(theirs.parent().unwrap()).unwrap();
+                fs::write(&theirs, other).unwrap();
+            }
+            let before = machine.tree();
+            let containerd = machine.containerd(1, 7);
+            let has_cgroup = |effective: &Effective| {
+                let options = &effective.handler_table("runc").unwrap()["options"];
+                options.get("SystemdCgroup").and_then(toml::Value::as_bool).unwrap_or_default()
+            };
+            let had = has_cgroup(&machine.effective(&containerd));
+            install_with(&machine.options, &containerd).unwrap();
+            let effective = machine.effective(&containerd);
+            assert_eq!(effective.differs(), ["pratique", "walking"]);
+            let handler = effective.handlers().remove(0);
+            assert_eq!(handler.binary, Some(machine.path("opt/containerd/bin/runc")));
+            assert!(handler.calls_oci_runtime() && has_cgroup(&effective) == had, "{main:?}");
+            let drop_in = fs::read_to_string(machine.path("etc/containerd/conf.d/99-pratique.toml")).unwrap();
+            assert!(!drop_in.contains(CRI) && !drop_in.contains("unpack_config") && !drop_in.contains("bindir"));
+            let again = install_with(&machine.options, &containerd).unwrap();
+            assert!(again.changes.is_empty(), "{again}");
+            uninstall(&machine.options).unwrap();
+            assert_eq!(machine.tree(), before, "{main:?}");
+        }
+    }
+
+    #[test]
+    fn what_containerd_would_read_otherwise_is_not_installed() {
+        for (later, expected) in [
+            (
+                "[plugins.\"io.containerd.service.v1.diff-service\"]\ndefault = ['walking']\n",
+                Some("install-not-as-meant"),
+            ),
+            ("[proxy_plugins.pratique]\naddress = '/elsewhere'\n", Some("install-not-as-meant")),
+            ("disabled_plugins = ['io.containerd.transfer.v1.local']\n", Some("install-not-as-meant")),
+            ("[proxy_plugins.other]\naddress = '/elsewhere'\n", None),
+        ] {
+            let machine = machine(Some("version = 3\nimports = ['conf.d/*.toml']\n"));
+            fs::create_dir_all(machine.path("etc/containerd/conf.d")).unwrap();
+            fs::write(machine.path("etc/containerd/conf.d/99-z.toml"), later).unwrap();
+            let before = machine.tree();
+            let code = machine.install().err().map(|error| error.code().as_str());
+            assert_eq!(code, expected, "{later}");
+            assert!(expected.is_none() || machine.tree() == before, "{later}");
+        }
+    }
+
+    #[test]
+    fn a_containerd_that_is_too_old_is_left_alone_and_the_oldest_is_not() {
+        let machine = machine(Some(CONFIG));
+        let error = install_with(&machine.options, &machine.containerd(1, 6)).unwrap_err();
+        assert_eq!(error.code().as_str(), "containerd-too-old");
+        assert!(install_with(&machine.options, &machine.containerd(1, 7)).is_ok());
+    }
+
+    #[test]
+    fn a_call_that_was_broken_off_anywhere_is_completed_or_taken_back() {
+        for is_completed in [false, true] {
+            for is_update in [false, true] {
+                for made in 0..8 {
+                    broken_off(is_completed, is_update, made);
+                }
+            }
+        }
+    }
+
+    /// As `kill -9` leaves it after so many steps: the record is written, and the steps from there on are not made.
+    fn broken_off(is_completed: bool, is_update: bool, made: usize) {
+        let mut machine = machine(Some(CONFIG));
+        let before = machine.tree();
+        if is_update {
+            machine.install().unwrap();
+            machine.options.verifier_dir = Some(machine.path("srv/verifiers"));
+            fs::write(machine.path("build/pratique-runtime"), "another version").unwrap();
+        }
+        let earlier = machine.tree();
+        let begun = fs::read(machine.path("var/lib/pratique/install.json")).ok();
+        let report = machine.install().unwrap();
+        let after = machine.tree();
+        // Back to where it was, and again so far. The record is what it was while the work was under way.
+        let _ = fs::remove_dir_all(machine.path("srv"));
+        restore(&machine, &earlier);
+        let record = machine.path("var/lib/pratique/install.json");
+        match &begun {
+            Some(bytes) => fs::write(&record, bytes).unwrap(),
+            None => fs::remove_file(&record).unwrap(),
+        }
+        let (steps, under_way) = begin(&machine);
+        under_way.write(&record).unwrap();
+        assert_eq!(steps.len(), report.changes.len());
+        make(&steps[..made.min(steps.len())]).unwrap();
+        fs::write(machine.path("etc/containerd/conf.d/.99-pratique.toml.pratique"), "half").ok();
+        if is_completed {
+            machine.install().unwrap();
+            assert_eq!(machine.tree(), after, "{is_update} {made}");
+        }
+        uninstall(&machine.options).unwrap();
+        assert_eq!(machine.tree(), before, "{is_completed} {is_update} {made}");
+    }
+
+    fn begin(machine: &Machine) -> (Vec<Step>, Record) {
+        let old = Record::read(&machine.path("var/lib/pratique/install.json")).unwrap();
+        let plan = plan::plan(&machine.options, &old, &machine.containerd(2, 1)).unwrap();
+        let work = work(plan, &old).unwrap();
+        (work.steps, work.under_way)
+    }
+
+    fn restore(machine: &Machine, tree: &BTreeMap<PathBuf, State>) {
+        for path in machine.tree().keys().rev().filter(|path| !tree.contains_key(*path)) {
+            State::Absent.put(path).unwrap();
+        }
+        for (path, state) in tree.iter().filter(|(path, state)| State::read(path).unwrap() != **state) {
+            state.put(path).unwrap();
+        }
     }
 
     #[test]
@@ -449,7 +627,8 @@ mod tests {
         let copied = state(machine.path("build/pratique-verifier").to_str().unwrap());
         assert!(matches!(copied, State::File { mode: 0o755, .. }));
         let missing = InstallOptions { verifier: Some("/usr/bin/none".into()), ..machine.options.clone() };
-        assert!(matches!(install(&missing), Err(InstallError::NoVerifier { .. })));
+        let refused = install_with(&missing, &machine.containerd(2, 1));
+        assert!(matches!(refused, Err(InstallError::NoVerifier { .. })));
     }
 
     #[test]
@@ -459,7 +638,7 @@ mod tests {
         let link = machine.options.containerd_config.clone();
         std::os::unix::fs::symlink(machine.path("etc/real.toml"), &link).unwrap();
         let before = machine.tree();
-        install(&machine.options).unwrap();
+        machine.install().unwrap();
         assert_eq!(State::read(&link).unwrap(), State::Link(machine.path("etc/real.toml")));
         uninstall(&machine.options).unwrap();
         assert_eq!(machine.tree(), before);

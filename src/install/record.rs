@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::InstallError;
+use super::candidate::Shown;
 use super::state::State;
 
 /// Everything that was installed, in the order in which it was put there.
@@ -25,6 +26,9 @@ pub(super) struct Entry {
     /// The text and mode of the file that was changed; none where there was nothing.
     pub(super) before: Option<Before>,
     pub(super) after: After,
+    /// What an earlier call had made it, while this one is under way: until then the path may still be that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) earlier: Option<After>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,17 +61,17 @@ impl Entry {
             State::File { bytes, mode } => Some(Before { text: String::from_utf8(bytes.clone()).ok()?, mode: *mode }),
             _ => return None,
         };
-        Some(Self { path: path.to_owned(), before, after })
+        Some(Self { path: path.to_owned(), before, after, earlier: None })
+    }
+
+    /// The entry once the change is made.
+    pub(super) fn settled(self) -> Self {
+        Self { earlier: None, ..self }
     }
 
     /// Whether this is what was installed.
     pub(super) fn made(&self, now: &State) -> bool {
-        match (&self.after, now) {
-            (After::Directory, State::Directory) => true,
-            (After::Link(target), State::Link(now)) => target == now,
-            (After::File(expected), State::File { bytes, .. }) => *expected == hash(bytes),
-            _ => false,
-        }
+        [Some(&self.after), self.earlier.as_ref()].into_iter().flatten().any(|after| after.is(now))
     }
 
     /// What there was before.
@@ -75,6 +79,17 @@ impl Entry {
         match &self.before {
             None => State::Absent,
             Some(Before { text, mode }) => State::File { bytes: text.clone().into_bytes(), mode: *mode },
+        }
+    }
+}
+
+impl After {
+    fn is(&self, now: &State) -> bool {
+        match (self, now) {
+            (Self::Directory, State::Directory) => true,
+            (Self::Link(target), State::Link(now)) => target == now,
+            (Self::File(expected), State::File { bytes, .. }) => *expected == hash(bytes),
+            _ => false,
         }
     }
 }
@@ -109,6 +124,15 @@ impl Record {
         }
         // containerd's configuration may hold credentials, and the record holds what it was.
         State::File { bytes, mode: 0o600 }.put(path)
+    }
+
+    /// What a file said before an earlier call changed it, if it is as that call left it.
+    pub(super) fn original(&self, path: &Path) -> Result<Shown, InstallError> {
+        let Some(entry) = self.entry(path) else { return Ok(Shown::AsItLies) };
+        if !entry.made(&State::read(path)?) {
+            return Ok(Shown::AsItLies);
+        }
+        Ok(entry.before.as_ref().map_or(Shown::NotAtAll, |before| Shown::As(before.text.clone())))
     }
 
     pub(super) fn entry(&self, path: &Path) -> Option<&Entry> {

@@ -80,7 +80,7 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) => Err(error),
     };
     match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
         removed => removed,
     }
 }
@@ -99,12 +99,17 @@ fn put_file(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     })
 }
 
+/// Removes what a killed call may have left of putting something there.
+pub(super) fn clear(path: &Path) -> Result<(), InstallError> {
+    let Some((temporary, _)) = temporary(path) else { return Ok(()) };
+    remove(&temporary).map_err(|source| InstallError::Write { path: temporary, source })
+}
+
 fn through_temporary(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+    let Some((temporary, directory)) = temporary(path) else {
         return Err(io::ErrorKind::InvalidFilename.into());
     };
-    let name = format!(".{}.{}", name.to_string_lossy(), std::process::id());
-    let temporary = workshop(path, directory).join(name);
+    remove(&temporary)?; // a killed call's
     let put = make(&temporary).and_then(|()| fs::rename(&temporary, path));
     if put.is_err() {
         // The first error is the one to tell.
@@ -112,6 +117,12 @@ fn through_temporary(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) ->
     }
     put?;
     File::open(directory)?.sync_all()
+}
+
+/// Where a new file is made, always the same for a path, and the directory that it is for.
+fn temporary(path: &Path) -> Option<(PathBuf, &Path)> {
+    let (directory, name) = (path.parent()?, path.file_name()?);
+    Some((workshop(path, directory).join(format!(".{}.pratique", name.to_string_lossy())), directory))
 }
 
 /// Where a new file is made. containerd runs everything that it finds in its verifier directory, so what is to be there

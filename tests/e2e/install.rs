@@ -1,32 +1,41 @@
-//! `pratique install` puts the gate in front of a containerd that has none, and `uninstall` takes exactly that back.
+//! `pratique install` puts the gates in front of a containerd that has none, and `uninstall` takes exactly that back.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::containerd::Client;
+use crate::node::Image;
 use crate::scene::{Refusal, Scene};
-use crate::tools::{own, succeed};
+use crate::tools::{own, run, succeed, text, tool, tools, wait_until};
 
 #[test]
-fn install_puts_the_gate_before_every_pull_and_uninstall_takes_exactly_that_back() {
+fn install_puts_every_gate_up_and_uninstall_takes_exactly_that_back() {
     let mut scene = without_gate();
     let before = files(&scene.dir());
     let unsigned = scene.push("app", "unsigned");
     let signed = scene.signed("app", "signed");
 
-    succeed(&mut install(&scene, &["--dry-run"]));
+    let shown = succeed(&mut install(&scene, &["--dry-run"]));
+    assert!(shown.contains("+  differ = \"pratique-transfer\"") && shown.contains("BinaryName = "), "{shown}");
     assert_eq!(files(&scene.dir()), before, "a dry run changes nothing");
 
-    succeed(&mut install(&scene, &[]));
+    let changed = succeed(&mut install(&scene, &[]));
+    assert!(changed.contains("+  max_verifiers = 10") && changed.contains("restart containerd"), "{changed}");
     scene.node.restart();
     scene.refuses(&unsigned, Refusal::Denied("no-signature"));
-    scene.admits(&signed);
+    let pulled_by_the_client = pull_local(&scene, &unsigned).expect_err("the layer is refused");
+    Refusal::Denied("no-signature").stands_in(&pulled_by_the_client, &unsigned);
+    scene.admits_and_runs(&signed, "app");
+    assert!(calls(&scene).iter().any(|call| call.contains(" create ")), "the runtime is called through our link");
 
     let again = succeed(&mut install(&scene, &[]));
     assert!(again.contains("nothing to change"), "{again}");
-
     succeed(pratique("uninstall", &scene).arg("--dry-run"));
     scene.refuses(&unsigned, Refusal::Denied("no-signature"));
     succeed(&mut pratique("uninstall", &scene));
@@ -43,8 +52,76 @@ fn a_containerd_that_was_installed_into_refuses_pulls_while_the_daemon_is_down()
     scene.node.restart();
     scene.daemon.stop();
     scene.refuses_to(Client::Ctr, &signed, Refusal::CouldNotTell(&["daemon-unreachable"]));
+    assert!(pull_local(&scene, &signed).is_err(), "without a daemon nothing is unpacked");
     scene.daemon.start_again();
+    wait_until("containerd has connected to the daemon again", RECONNECT_LIMIT, || pull_local(&scene, &signed).ok());
     scene.admits(&signed);
+}
+
+#[test]
+fn what_containerd_would_read_otherwise_is_not_put_in_place() {
+    let scene = without_gate();
+    let later = scene.dir().join("conf.d/99-z.toml");
+    let differs =
+        |list: &str| format!("version = 3\n[plugins.\"io.containerd.service.v1.diff-service\"]\ndefault = {list}\n");
+    fs::write(&later, differs("['walking']")).expect("the folder can be written");
+    let before = files(&scene.dir());
+    let refused = run(&mut install(&scene, &[]));
+    let said = text(&refused.stderr);
+    assert!(refused.status.code() == Some(3) && said.contains("[install-not-as-meant]"), "{said}");
+    assert_eq!(files(&scene.dir()), before);
+    fs::write(&later, differs("['pratique', 'walking']")).expect("the folder can be written");
+    succeed(&mut install(&scene, &[]));
+}
+
+#[test]
+fn an_installation_killed_at_any_moment_leaves_a_containerd_that_starts() {
+    let mut scene = without_gate();
+    let before = files(&scene.dir());
+    let signed = scene.signed("app", "signed");
+    let unsigned = scene.push("app", "unsigned");
+    for direction in ["install", "uninstall"] {
+        let whole = Instant::now();
+        succeed(&mut command(direction, &scene));
+        let whole = whole.elapsed();
+        succeed(&mut command(if direction == "install" { "uninstall" } else { "install" }, &scene));
+        for moment in 0..KILLS {
+            killed_after(&mut command(direction, &scene), whole * moment / KILLS);
+            // It reads its whole configuration, and would refuse what it cannot start with.
+            succeed(Command::new(tool("containerd")).arg("--config").arg(config(&scene)).args(["config", "dump"]));
+            if moment % 10 == 5 {
+                scene.node.restart();
+            }
+        }
+        succeed(&mut command(direction, &scene));
+        if direction == "install" {
+            scene.node.restart();
+            scene.refuses_to(Client::Ctr, &unsigned, Refusal::Denied("no-signature"));
+            scene.admits_and_runs(&signed, "app");
+        }
+    }
+    assert_eq!(files(&scene.dir()), before, "nothing is left, not half of a file either");
+}
+
+/// containerd's longest pause between two attempts to connect is 3 seconds.
+const RECONNECT_LIMIT: Duration = Duration::from_secs(20);
+/// How often each direction is killed, at moments spread over the time that it takes.
+const KILLS: u32 = 40;
+
+fn command(direction: &str, scene: &Scene) -> Command {
+    if direction == "install" { install(scene, &[]) } else { pratique("uninstall", scene) }
+}
+
+/// Kills it after this time with a signal that it cannot hear of.
+fn killed_after(command: &mut Command, time: Duration) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let until = Instant::now() + time;
+    // The moment is what is tried here: there is no condition to wait for.
+    while let Some(rest) = until.checked_duration_since(Instant::now()) {
+        thread::park_timeout(rest);
+    }
+    child.kill().expect("a child can be killed");
+    child.wait().expect("a child can be waited for");
 }
 
 /// A node whose containerd asks nobody.
@@ -54,26 +131,71 @@ fn without_gate() -> Scene {
     scene
 }
 
+/// Stands in for the program that asks before a container runs: writes down how it was called, and calls the runtime.
+const RUNTIME: &str = "#!/bin/sh\necho \"$*\" >>\"$0.log\"\nexec \"$PRATIQUE_RUNTIME\" \"$@\"\n";
+
+fn runtime_program(scene: &Scene) -> PathBuf {
+    let program = scene.folder().join("pratique-runtime");
+    if !program.try_exists().expect("the folder can be read") {
+        fs::write(&program, RUNTIME).expect("the folder can be written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+    program
+}
+
+/// How the runtime was called so far.
+fn calls(scene: &Scene) -> Vec<String> {
+    let log = fs::read(scene.folder().join("pratique-runtime.log")).unwrap_or_default();
+    text(&log).lines().map(str::to_owned).collect()
+}
+
 fn install(scene: &Scene, options: &[&str]) -> Command {
     let mut command = pratique("install", scene);
-    command.arg("--verifier").arg(own("pratique-verifier")).args(options);
-    command.arg("--socket").arg(scene.folder().join("run/hook.sock"));
+    command.arg("--containerd").arg(tool("containerd"));
+    command.arg("--verifier").arg(own("pratique-verifier")).arg("--runtime").arg(runtime_program(scene));
+    command.arg("--socket").arg(scene.folder().join("run/hook.sock")).args(options);
     command
 }
 
 fn pratique(direction: &str, scene: &Scene) -> Command {
     let mut command = Command::new(own("pratique"));
-    command.arg(direction).arg("--containerd-config").arg(scene.dir().join("containerd.toml"));
-    command.arg("--state-dir").arg(scene.folder().join("state"));
+    command.arg(direction).arg("--state-dir").arg(scene.folder().join("state"));
+    command.arg("--containerd-config").arg(config(scene));
+    // Where the real runtime is.
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = [tools().join("bin")].into_iter().chain(env::split_paths(&path));
+    command.env("PATH", env::join_paths(directories).expect("plain paths"));
     command
 }
 
-/// Everything that an installation may touch: the configuration, its drop-ins, the verifiers.
+fn config(scene: &Scene) -> PathBuf {
+    scene.dir().join("containerd.toml")
+}
+
+/// `ctr` pulls by itself, into a namespace of its own.
+fn pull_local(scene: &Scene, image: &Image) -> Result<(), String> {
+    let mut ctr = scene.ctr();
+    let output = run(ctr.args(["--namespace", "local", "images", "pull", "--local", "--plain-http", &image.reference]));
+    output.status.success().then_some(()).ok_or_else(|| text(&output.stdout) + &text(&output.stderr))
+}
+
+/// Everything that an installation may touch, and what it might leave there: configuration, drop-ins, verifiers, links.
 fn files(node: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let in_folders = ["conf.d", "verifiers"].into_iter().flat_map(|folder| {
-        let entries = fs::read_dir(node.join(folder)).expect("the node's folder can be read");
-        entries.map(|entry| entry.expect("an entry").path())
-    });
-    let all = in_folders.chain([node.join("containerd.toml")]);
-    all.map(|path| (path.clone(), fs::read(&path).expect("a file"))).collect()
+    let mut found = BTreeMap::new();
+    let mut pending: Vec<PathBuf> = ["conf.d", "verifiers", "opt"].map(|folder| node.join(folder)).into();
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(&folder).expect("the node's folder can be read") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                found.insert(path.clone(), Vec::new());
+                pending.push(path);
+            } else {
+                found.insert(path.clone(), fs::read(&path).expect("a file"));
+            }
+        }
+    }
+    let beside = fs::read_dir(node).expect("the node's folder can be read");
+    let names = beside.map(|entry| entry.expect("an entry").path()).filter(|path| path.is_file());
+    found.extend(names.map(|path| (path.clone(), fs::read(&path).expect("a file"))));
+    found
 }

@@ -9,6 +9,7 @@
 mod containers;
 mod content;
 mod events;
+mod introspection;
 mod snapshots;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use tonic::{Code, Request, Status};
 pub use containers::{Container, Containers, ImageRecord};
 pub use content::{Change, Holdings, Stored};
 pub use events::{Happening, Happenings, What};
+pub use introspection::{Introspection, Plugin, SNAPSHOTTER};
 pub use snapshots::{Place, Snapshot, Snapshots, VIEW_PREFIX};
 
 use super::SourceError;
