@@ -74,6 +74,7 @@
 //! | [`envelope`] | JWS and COSE behind one face | `judge` | the one pipeline from a question to a verdict |
 //! | [`policy`] | the trust policy, and [`Trust`]: policy and anchors | `hook`, `client` | the doors at which a runtime asks |
 //! | [`verify`] | findings, outcomes, verdicts, permits | `daemon`, `install` | `pratiqued`, and how containerd comes to ask it |
+//! | | | `effective`, `doctor`, `probe` | what containerd's configuration comes to, and the ways round the gates |
 //! | [`sign`] | a new signature and its manifest | `cli` | the command line |
 //!
 //! Everybody may use [`remedy`]: each error has a stable [`Code`] and, where somebody can do something, a
@@ -98,6 +99,8 @@ pub mod config;
 #[cfg(feature = "host")]
 pub mod daemon;
 #[cfg(feature = "host")]
+pub mod doctor;
+#[cfg(feature = "host")]
 pub mod effective;
 pub mod envelope;
 #[cfg(feature = "host")]
@@ -111,6 +114,8 @@ pub mod ledger;
 pub mod oci;
 pub mod pki;
 pub mod policy;
+#[cfg(feature = "host")]
+pub mod probe;
 #[cfg(feature = "host")]
 pub mod proto;
 pub mod remedy;

@@ -37,19 +37,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // doors
     ("hook", &["client", "oci", "proto", "rootfs", "clock"]),
     ("install", &["effective"]),
+    ("doctor", &["effective"]),
+    ("probe", &["doctor", "install", "effective", "config", "source", "proto", "policy"]),
     // attic: people and processes
     ("daemon", &["hook", "judge", "config", "source", "ledger", "proto", "policy", "verify", "rootfs", "oci", "clock"]),
     (
         "cli",
         &[
-            "judge", "config", "source", "proto", "client", "install", "sign", "verify", "policy", "envelope", "oci",
-            "pki", "clock",
+            "judge", "config", "source", "proto", "client", "install", "doctor", "probe", "sign", "verify", "policy",
+            "envelope", "oci", "pki", "clock",
         ],
     ),
 ];
 
 /// The deciding half: no I/O, no async, no clock, no environment.
-const DECIDES: &[&str] = &["remedy", "oci", "pki", "envelope", "policy", "verify", "sign", "rootfs"];
+const DECIDES: &[&str] =
+    &["remedy", "oci", "pki", "envelope", "policy", "verify", "sign", "rootfs", "effective", "doctor"];
 
 /// What the deciding half may not name.
 const NOT_WHERE_IT_IS_DECIDED: &[&str] = &[

@@ -4,6 +4,7 @@
 //! go to stdout, hints and warnings to stderr, and `--output json` has the same codes as the text.
 
 mod cert;
+mod doctor;
 mod exit;
 mod inspect;
 mod install;
@@ -62,6 +63,8 @@ enum Command {
     Install(install::InstallArguments),
     /// Take exactly those hooks out again.
     Uninstall(install::UninstallArguments),
+    /// Look for ways round the gates of this node.
+    Doctor(doctor::Arguments),
 }
 
 /// Runs the command line with the process's arguments.
@@ -100,6 +103,7 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Cert(command) => cert::run(command, output),
         Command::Install(arguments) => block_on(install::install(arguments, output)),
         Command::Uninstall(arguments) => install::uninstall(arguments, output),
+        Command::Doctor(arguments) => block_on(doctor::run(arguments, output)),
     }
 }
 

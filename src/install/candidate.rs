@@ -16,8 +16,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::InstallError;
 use super::containerd::with_imports;
-use super::version::Version;
-use crate::effective::Effective;
+
+use crate::effective::{Effective, Version};
 use crate::remedy::cut;
 
 /// How long containerd may take to print something: a hundred times what it takes on a slow machine.

@@ -8,14 +8,9 @@ use toml::{Table, Value};
 
 use super::InstallError;
 use super::meaning::is_nothing;
-use crate::effective::{DIFF_SERVICE, Effective, IMAGE_VERIFIERS, TRANSFER, Verifiers};
-
-/// Our differ for the diff service: decides, and leaves the work to the next one.
-pub const DIFFER: &str = "pratique";
-/// Our differ for the transfer service, which asks one differ and no other: decides, and has the work done.
-pub const TRANSFER_DIFFER: &str = "pratique-transfer";
-/// containerd's own differ.
-pub const OWN_DIFFER: &str = "walking";
+use crate::effective::{
+    DIFF_SERVICE, DIFFER, Effective, IMAGE_VERIFIERS, OWN_DIFFER, TRANSFER, TRANSFER_DIFFER, Verifiers,
+};
 
 /// How long containerd waits for a verifier: longer than the verifier waits for the daemon.
 const TIMEOUT: (Duration, &str) = (Duration::from_secs(10), "10s");

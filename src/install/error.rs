@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::version::Version;
+use crate::effective::Version;
 use crate::remedy::{Code, Remedy};
 
 /// Why nothing was installed, or not everything taken back.

@@ -22,7 +22,6 @@ mod runtimes;
 mod state;
 #[cfg(test)]
 mod testing;
-mod version;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -30,10 +29,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use candidate::Program;
-pub use drop_in::{DIFFER, OWN_DIFFER, TRANSFER_DIFFER};
 pub use error::InstallError;
 pub use report::{Change, ChangeKind, Report};
-pub use version::Version;
 
 use self::candidate::Reader;
 use self::plan::Plan;
@@ -94,6 +91,23 @@ pub fn containerd_socket(options: &InstallOptions) -> Result<PathBuf, InstallErr
     let program = Program::new(options.containerd.clone());
     let record = Record::read(&options.state_dir.join(RECORD))?;
     Ok(plan::without_us(options, &record, &program)?.address())
+}
+
+/// What was installed, as its record has it.
+#[derive(Debug)]
+pub struct Installed(Record);
+
+impl Installed {
+    /// The record in this directory; empty where there is none.
+    pub fn read(state_dir: &Path) -> Result<Self, InstallError> {
+        Record::read(&state_dir.join(RECORD)).map(Self)
+    }
+
+    /// Whether what lies there was installed, and is as it was installed.
+    pub fn holds(&self, path: &Path) -> Result<bool, InstallError> {
+        let now = State::read(path)?;
+        Ok(self.0.entry(path).is_some_and(|entry| entry.made(&now)))
+    }
 }
 
 fn install_with(options: &InstallOptions, reader: &impl Reader) -> Result<Report, InstallError> {
@@ -269,7 +283,7 @@ mod tests {
 
     use super::testing::Merging;
     use super::*;
-    use crate::effective::{CRI, Effective, IMAGE_VERIFIERS};
+    use crate::effective::{CRI, Effective, IMAGE_VERIFIERS, TRANSFER_DIFFER, Version};
     use crate::remedy::Remedy as _;
 
     const CONFIG: &str = "# mine\nversion = 2\n\n[grpc]\n  address = '/run/containerd/containerd.sock'\n";

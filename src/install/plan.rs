@@ -6,18 +6,15 @@ use std::path::{Path, PathBuf};
 
 use super::candidate::{Reader, Shown};
 use super::containerd::{Files, read_text};
-use super::drop_in::{self, TRANSFER_DIFFER, Wanted};
+use super::drop_in::{self, Wanted};
 use super::record::Record;
 use super::runtimes::{Runtimes, Setting, runtimes};
 use super::state::State;
-use super::version::Version;
 use super::{InstallError, InstallOptions, handlers, hook_program, meaning};
-use crate::effective::{CRI, CRI_RUNTIME, Effective, Unpack};
+use crate::effective::{CRI, CRI_RUNTIME, Effective, TRANSFER_DIFFER, Unpack, VERIFIER, Version};
 
 /// The drop-in: its name comes last, because containerd lets the later file win.
 const DROP_IN: &str = "99-pratique.toml";
-/// The verifier's name where containerd calls it: it comes first, because containerd calls only so many.
-pub(super) const VERIFIER: &str = "00-pratique";
 /// The verifier's name where it was installed.
 const VERIFIER_PROGRAM: &str = "pratique-verifier";
 /// The name, where it was installed, of what stands where a runtime stands.

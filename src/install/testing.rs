@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use super::InstallError;
 use super::candidate::{Candidate, Import, Reader};
-use super::version::Version;
+use crate::effective::Version;
 use crate::effective::{CRI, CRI_RUNTIME, Effective};
 
 const DEFAULTS_1_7: &str = r#"

@@ -16,6 +16,7 @@ mod node;
 
 mod bad_input;
 mod cert;
+mod doctor;
 mod hostile;
 mod inspect;
 mod ls;

@@ -36,9 +36,9 @@ fn install_puts_every_gate_up_and_uninstall_takes_exactly_that_back() {
 
     let again = succeed(&mut install(&scene, &[]));
     assert!(again.contains("nothing to change"), "{again}");
-    succeed(pratique("uninstall", &scene).arg("--dry-run"));
+    succeed(pratique_for("uninstall", &scene).arg("--dry-run"));
     scene.refuses(&unsigned, Refusal::Denied("no-signature"));
-    succeed(&mut pratique("uninstall", &scene));
+    succeed(&mut pratique_for("uninstall", &scene));
     assert_eq!(files(&scene.dir()), before, "what was installed is gone, and nothing else");
     scene.node.restart();
     scene.admits(&unsigned);
@@ -109,7 +109,7 @@ const RECONNECT_LIMIT: Duration = Duration::from_secs(20);
 const KILLS: u32 = 40;
 
 fn command(direction: &str, scene: &Scene) -> Command {
-    if direction == "install" { install(scene, &[]) } else { pratique("uninstall", scene) }
+    if direction == "install" { install(scene, &[]) } else { pratique_for("uninstall", scene) }
 }
 
 /// Kills it after this time with a signal that it cannot hear of.
@@ -125,7 +125,7 @@ fn killed_after(command: &mut Command, time: Duration) {
 }
 
 /// A node whose containerd asks nobody.
-fn without_gate() -> Scene {
+pub fn without_gate() -> Scene {
     let scene = Scene::new();
     fs::remove_file(scene.dir().join("verifiers/00-pratique")).expect("the node has a verifier");
     scene
@@ -149,15 +149,15 @@ fn calls(scene: &Scene) -> Vec<String> {
     text(&log).lines().map(str::to_owned).collect()
 }
 
-fn install(scene: &Scene, options: &[&str]) -> Command {
-    let mut command = pratique("install", scene);
+pub fn install(scene: &Scene, options: &[&str]) -> Command {
+    let mut command = pratique_for("install", scene);
     command.arg("--containerd").arg(tool("containerd"));
     command.arg("--verifier").arg(own("pratique-verifier")).arg("--runtime").arg(runtime_program(scene));
     command.arg("--socket").arg(scene.folder().join("run/hook.sock")).args(options);
     command
 }
 
-fn pratique(direction: &str, scene: &Scene) -> Command {
+pub fn pratique_for(direction: &str, scene: &Scene) -> Command {
     let mut command = Command::new(own("pratique"));
     command.arg(direction).arg("--state-dir").arg(scene.folder().join("state"));
     command.arg("--containerd-config").arg(config(scene));

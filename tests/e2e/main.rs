@@ -26,6 +26,7 @@ mod scene;
 mod signature;
 mod tools;
 
+mod doctor;
 mod envelopes;
 mod install;
 mod interop;

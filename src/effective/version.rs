@@ -5,22 +5,24 @@ use std::fmt;
 /// The version of a containerd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    major: u32,
-    minor: u32,
+    /// The first number.
+    pub major: u32,
+    /// The second one.
+    pub minor: u32,
 }
 
 impl Version {
     /// The oldest that is known to have what the gates need.
-    pub(super) const OLDEST: Self = Self { major: 1, minor: 7 };
+    pub const OLDEST: Self = Self { major: 1, minor: 7 };
 
-    #[cfg(test)]
-    pub(super) const fn new(major: u32, minor: u32) -> Self {
+    /// This version.
+    pub const fn new(major: u32, minor: u32) -> Self {
         Self { major, minor }
     }
 
     /// Out of what `containerd --version` prints: a name, a package and the version, such as
     /// `containerd github.com/containerd/containerd/v2 2.1.9+unknown` or `… 1.7.24~ds1`.
-    pub(super) fn of(printed: &str) -> Option<Self> {
+    pub fn of(printed: &str) -> Option<Self> {
         let parts = |word: &str| {
             let mut numbers = word.strip_prefix('v').unwrap_or(word).split('.');
             Some(Self { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
@@ -35,7 +37,7 @@ impl Version {
     }
 
     /// The newest version of configuration that it reads as it is written.
-    pub(super) fn of_configuration(self) -> &'static str {
+    pub fn of_configuration(self) -> &'static str {
         if self.is_second() { "3" } else { "2" }
     }
 }

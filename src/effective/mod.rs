@@ -4,10 +4,23 @@
 //! the plugins that it was built with. So nothing here reads a file of the operator's; who wants to know asks containerd
 //! and hands the answer in. The names of version 2 (containerd 1.7) and version 3 are both understood.
 
+mod version;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
+
+pub use version::Version;
+
+/// Our differ for the diff service: decides, and leaves the work to the next one.
+pub const DIFFER: &str = "pratique";
+/// Our differ for the transfer service, which asks one differ and no other: decides, and has the work done.
+pub const TRANSFER_DIFFER: &str = "pratique-transfer";
+/// containerd's own differ.
+pub const OWN_DIFFER: &str = "walking";
+/// Our verifier's name where containerd calls it: it comes first, because containerd calls only so many.
+pub const VERIFIER: &str = "00-pratique";
 
 /// containerd's plugin that calls image verifiers.
 pub const IMAGE_VERIFIERS: &str = "io.containerd.image-verifier.v1.bindir";

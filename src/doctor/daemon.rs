@@ -1,0 +1,103 @@
+//! The daemon: is it there, is it who it must be, and does it enforce what it is asked?
+
+use super::{Facts, Finding, Listener};
+
+pub(super) fn examine(facts: &Facts, findings: &mut Vec<Finding>) {
+    for socket in &facts.sockets {
+        let path = socket.path.display();
+        let (fact, fix) = match &socket.listener {
+            Listener::Daemon | Listener::Unknown(_) => continue,
+            Listener::Absent => {
+                (format!("{path} is not there: nothing is let through"), "systemctl start pratiqued".to_owned())
+            }
+            Listener::Refused => {
+                (format!("nobody listens on {path}: nothing is let through"), "systemctl restart pratiqued".to_owned())
+            }
+            Listener::Stranger(user) => {
+                let fact = format!("user {user} listens on {path}, not root: whatever is asked there, they answer");
+                let fix = "let nobody but root write to that directory; systemctl restart pratiqued";
+                findings.push(Finding::error("daemon-not-trusted-here", fact, fix));
+                continue;
+            }
+        };
+        findings.push(Finding::error("daemon-down", fact, fix));
+    }
+    if let Ok(daemon) = &facts.daemon {
+        if daemon.mode != "enforce" {
+            let fact = format!("the daemon runs in mode `{}`: denied images are let through", daemon.mode);
+            findings.push(Finding::error(
+                "daemon-audits",
+                fact,
+                "mode = \"enforce\" in config.toml; systemctl restart pratiqued",
+            ));
+        }
+        if !daemon.reload_error.is_empty() {
+            let fact = format!("the policy on disk is not in force: {}", daemon.reload_error);
+            findings.push(Finding::warning("policy-not-in-force", fact, "mend the policy; systemctl reload pratiqued"));
+        }
+    }
+    settings(facts, findings);
+}
+
+fn settings(facts: &Facts, findings: &mut Vec<Finding>) {
+    let Some(node) = &facts.node else { return };
+    if !node.gates_diff {
+        let fact =
+            "`gates.diff = false`: the daemon answers no questions about layers, and none is unpacked".to_owned();
+        findings.push(Finding::error("layers-not-served", fact, "gates.diff = true in config.toml"));
+    }
+    if node.containerd != facts.effective.address() {
+        let (at, is) = (node.containerd.display(), facts.effective.address());
+        let fact = format!("the daemon asks containerd at {at}, and it listens at {}", is.display());
+        findings.push(Finding::error("containerd-elsewhere", fact, "`containerd.socket` in config.toml"));
+    }
+    if node.defers_orphans {
+        let fact =
+            "layers that no image lists yet are unpacked; what is made of them is asked about when it runs".to_owned();
+        findings.push(Finding::note("orphan-layers-unpacked", fact));
+    }
+    if let Some(scope) = &node.local_scope {
+        let fact = format!("images that came from no registry are judged as images of `{scope}`");
+        findings.push(Finding::note("local-images-judged", fact));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::testing::{change, codes, found};
+    use crate::doctor::{Daemon, Severity};
+
+    #[test]
+    fn each_socket_has_to_have_the_daemon_behind_it() {
+        let with = |listener: Listener| codes(&change(|facts| facts.sockets[1].listener = listener.clone()));
+        assert_eq!(with(Listener::Absent), ["daemon-down"]);
+        assert_eq!(with(Listener::Refused), ["daemon-down"]);
+        assert_eq!(with(Listener::Stranger(1000)), ["daemon-not-trusted-here"]);
+        assert_eq!(with(Listener::Daemon), [""; 0]);
+    }
+
+    #[test]
+    fn a_daemon_that_only_watches_is_open() {
+        let with = |mode: &str, reload_error: &str| {
+            let daemon = Daemon { mode: mode.into(), reload_error: reload_error.into() };
+            codes(&change(|facts| facts.daemon = Ok(daemon.clone())))
+        };
+        assert_eq!(with("audit", ""), ["daemon-audits"]);
+        assert_eq!(with("enforce", "no such store"), ["policy-not-in-force"]);
+        assert_eq!(with("enforce", ""), [""; 0]);
+    }
+
+    #[test]
+    fn settings_that_close_or_move_a_gate_are_told_and_choices_are_noted() {
+        assert_eq!(codes(&change(|facts| facts.node.as_mut().unwrap().gates_diff = false)), ["layers-not-served"]);
+        let moved = change(|facts| facts.node.as_mut().unwrap().containerd = "/run/other.sock".into());
+        assert_eq!(codes(&moved), ["containerd-elsewhere"]);
+        let chosen = change(|facts| {
+            let node = facts.node.as_mut().unwrap();
+            (node.defers_orphans, node.local_scope) = (true, Some("local.example/images".into()));
+        });
+        assert_eq!(codes(&chosen), [""; 0]);
+        assert_eq!(found(&chosen).iter().filter(|finding| finding.severity == Severity::Note).count(), 2);
+    }
+}
