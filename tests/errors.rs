@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Texts in the form of a code that are none.
-const NOT_CODES: [(&str, &str); 20] = [
+const NOT_CODES: [(&str, &str); 21] = [
     ("00-pratique", "the verifier's name where containerd calls it"),
     ("cgroup-manager", "a flag of OCI runtimes"),
     ("containerd-namespace", "a header of containerd"),
@@ -19,6 +19,7 @@ const NOT_CODES: [(&str, &str); 20] = [
     ("notation-dir", "a flag"),
     ("oci-layout", "a file of an image layout"),
     ("oci-subject", "a header of registries"),
+    ("pratique-canary", "a file in an image"),
     ("pratique-nonce", "a payload of our own questions"),
     ("pratique-runtime", "a program"),
     ("pratique-transfer", "our differ for the transfer service"),

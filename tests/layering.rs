@@ -38,7 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hook", &["client", "oci", "proto", "rootfs", "clock"]),
     ("install", &["effective"]),
     ("doctor", &["effective"]),
-    ("probe", &["doctor", "install", "effective", "config", "source", "proto", "policy"]),
+    ("probe", &["doctor", "install", "effective", "config", "source", "proto", "policy", "oci", "clock"]),
     // attic: people and processes
     ("daemon", &["hook", "judge", "config", "source", "ledger", "proto", "policy", "verify", "rootfs", "oci", "clock"]),
     (

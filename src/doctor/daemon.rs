@@ -3,24 +3,14 @@
 use super::{Facts, Finding, Listener};
 
 pub(super) fn examine(facts: &Facts, findings: &mut Vec<Finding>) {
+    down(facts, &Listener::Absent, "not there", "systemctl start pratiqued", findings);
+    down(facts, &Listener::Refused, "not listened on", "systemctl restart pratiqued", findings);
     for socket in &facts.sockets {
-        let path = socket.path.display();
-        let (fact, fix) = match &socket.listener {
-            Listener::Daemon | Listener::Unknown(_) => continue,
-            Listener::Absent => {
-                (format!("{path} is not there: nothing is let through"), "systemctl start pratiqued".to_owned())
-            }
-            Listener::Refused => {
-                (format!("nobody listens on {path}: nothing is let through"), "systemctl restart pratiqued".to_owned())
-            }
-            Listener::Stranger(user) => {
-                let fact = format!("user {user} listens on {path}, not root: whatever is asked there, they answer");
-                let fix = "let nobody but root write to that directory; systemctl restart pratiqued";
-                findings.push(Finding::error("daemon-not-trusted-here", fact, fix));
-                continue;
-            }
-        };
-        findings.push(Finding::error("daemon-down", fact, fix));
+        let Listener::Stranger(user) = socket.listener else { continue };
+        let fact =
+            format!("user {user} listens on {}, not root: whatever is asked there, they answer", socket.path.display());
+        let fix = "let nobody but root write to that directory; systemctl restart pratiqued";
+        findings.push(Finding::error("daemon-not-trusted-here", fact, fix));
     }
     if let Ok(daemon) = &facts.daemon {
         if daemon.mode != "enforce" {
@@ -37,6 +27,20 @@ pub(super) fn examine(facts: &Facts, findings: &mut Vec<Finding>) {
         }
     }
     settings(facts, findings);
+}
+
+/// One finding for all sockets in this state: they go together.
+fn down(facts: &Facts, state: &Listener, word: &str, fix: &str, findings: &mut Vec<Finding>) {
+    let down: Vec<String> = facts
+        .sockets
+        .iter()
+        .filter(|socket| socket.listener == *state)
+        .map(|socket| socket.path.display().to_string())
+        .collect();
+    if !down.is_empty() {
+        let fact = format!("the daemon's sockets are {word}, and nothing is let through: {}", down.join(", "));
+        findings.push(Finding::error("daemon-down", fact, fix));
+    }
 }
 
 fn settings(facts: &Facts, findings: &mut Vec<Finding>) {

@@ -137,10 +137,16 @@ const RUNTIME: &str = "#!/bin/sh\necho \"$*\" >>\"$0.log\"\nexec \"$PRATIQUE_RUN
 fn runtime_program(scene: &Scene) -> PathBuf {
     let program = scene.folder().join("pratique-runtime");
     if !program.try_exists().expect("the folder can be read") {
-        fs::write(&program, RUNTIME).expect("the folder can be written");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("ours");
+        runtime_that(scene, RUNTIME);
     }
     program
+}
+
+/// Has the stand-in do something else from now on.
+pub fn runtime_that(scene: &Scene, script: &str) {
+    let program = scene.folder().join("pratique-runtime");
+    fs::write(&program, script).expect("the folder can be written");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("ours");
 }
 
 /// How the runtime was called so far.
