@@ -4,6 +4,7 @@ use super::{Facts, Finding};
 use crate::effective::{DIFFER, TRANSFER_DIFFER};
 
 const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
+const TRANSFER_KIND: &str = "io.containerd.transfer.v1";
 const DIFFER_KIND: &str = "io.containerd.differ.v1";
 /// Snapshotters that fetch or unpack layers by themselves: none of their layers is applied, so nobody is asked.
 const SELF_UNPACKING: [&str; 6] = ["stargz", "nydus", "soci", "overlaybd", "cvmfs", "erofs"];
@@ -62,6 +63,13 @@ fn differ(facts: &Facts, name: &str, socket: &str) -> Option<Finding> {
 }
 
 fn transfer(facts: &Facts, findings: &mut Vec<Finding>) {
+    let mut parts = facts.parts.iter().flatten();
+    let fault =
+        parts.find(|part| part.kind == TRANSFER_KIND && part.name == "local").and_then(|part| part.fault.as_ref());
+    if let Some(fault) = fault {
+        let fact = format!("containerd's transfer service does not load, and nothing is pulled: {fault}");
+        findings.push(Finding::error("transfer-down", fact, INSTALL));
+    }
     let entries = facts.effective.unpack();
     if entries.is_empty() {
         let fact = "the transfer service unpacks with its own differ: pulls and imports by `ctr`, nerdctl and CRI are not asked about".to_owned();
@@ -171,6 +179,8 @@ mod tests {
         assert_eq!(codes(&running(SNAPSHOTTER, "btrfs", None)), ["snapshotter-without-entry"]);
         assert_eq!(codes(&running(SNAPSHOTTER, "btrfs", Some("not a btrfs"))), [""; 0]);
         assert_eq!(codes(&running(SNAPSHOTTER, "overlayfs", None)), [""; 0]);
+        assert_eq!(codes(&running(TRANSFER_KIND, "local", Some("no such snapshotter"))), ["transfer-down"]);
+        assert_eq!(codes(&running(TRANSFER_KIND, "local", None)), [""; 0]);
     }
 
     #[test]

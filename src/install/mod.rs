@@ -549,7 +549,7 @@ mod tests {
                 Some("install-not-as-meant"),
             ),
             ("[proxy_plugins.pratique]\naddress = '/elsewhere'\n", Some("install-not-as-meant")),
-            ("disabled_plugins = ['io.containerd.transfer.v1.local']\n", Some("install-not-as-meant")),
+            ("disabled_plugins = ['io.containerd.service.v1.diff-service']\n", Some("install-not-as-meant")),
             ("[proxy_plugins.other]\naddress = '/elsewhere'\n", None),
         ] {
             let machine = machine(Some("version = 3\nimports = ['conf.d/*.toml']\n"));

@@ -75,6 +75,24 @@ fn what_containerd_would_read_otherwise_is_not_put_in_place() {
 }
 
 #[test]
+fn a_snapshotter_that_is_gone_leaves_a_containerd_that_starts_and_pulls_nothing() {
+    let mut scene = without_gate();
+    let signed = scene.signed("app", "signed");
+    succeed(&mut install(&scene, &[]));
+    scene.node.restart();
+    scene.admits(&signed);
+    let drop_in = scene.dir().join("conf.d/99-pratique.toml");
+    let text = fs::read_to_string(&drop_in).expect("it was installed");
+    fs::write(&drop_in, text.replace("\"native\"", "\"blockfile\"")).expect("the folder can be written");
+    scene.node.restart();
+    for client in Client::ALL {
+        assert!(!client.pull(&scene, &signed).succeeded, "{client:?}");
+    }
+    let unsigned = scene.push("other", "unsigned");
+    assert!(pull_local(&scene, &unsigned).is_err(), "the other gates stand");
+}
+
+#[test]
 fn an_installation_killed_at_any_moment_leaves_a_containerd_that_starts() {
     let mut scene = without_gate();
     let before = files(&scene.dir());
