@@ -1,6 +1,6 @@
 //! The daemon: is it there, is it who it must be, and does it enforce what it is asked?
 
-use super::{Facts, Finding, Listener};
+use super::{Choice, Facts, Finding, Listener};
 
 pub(super) fn examine(facts: &Facts, findings: &mut Vec<Finding>) {
     down(facts, &Listener::Absent, "not there", "systemctl start pratiqued", findings);
@@ -45,24 +45,59 @@ fn down(facts: &Facts, state: &Listener, word: &str, fix: &str, findings: &mut V
 
 fn settings(facts: &Facts, findings: &mut Vec<Finding>) {
     let Some(node) = &facts.node else { return };
-    if !node.gates_diff {
-        let fact =
-            "`gates.diff = false`: the daemon answers no questions about layers, and none is unpacked".to_owned();
-        findings.push(Finding::error("layers-not-served", fact, "gates.diff = true in config.toml"));
-    }
+    findings.extend(node.choices.iter().map(|choice| chosen(*choice)));
     if node.containerd != facts.effective.address() {
         let (at, is) = (node.containerd.display(), facts.effective.address());
         let fact = format!("the daemon asks containerd at {at}, and it listens at {}", is.display());
         findings.push(Finding::error("containerd-elsewhere", fact, "`containerd.socket` in config.toml"));
     }
-    if node.defers_orphans {
+    if !node.builders.is_empty() {
         let fact =
-            "layers that no image lists yet are unpacked; what is made of them is asked about when it runs".to_owned();
-        findings.push(Finding::note("orphan-layers-unpacked", fact));
+            format!("containers without an image are steps of builds in the namespaces {}", node.builders.join(", "));
+        findings.push(Finding::note("builders-unasked", fact));
+    }
+    if node.pinned > 0 {
+        let fact = format!("{} digests of `boot_floor` are admitted without a signature", node.pinned);
+        findings.push(Finding::note("images-pinned", fact));
     }
     if let Some(scope) = &node.local_scope {
         let fact = format!("images that came from no registry are judged as images of `{scope}`");
         findings.push(Finding::note("local-images-judged", fact));
+    }
+}
+
+/// What a setting means for the node. Those that close a gate stop everything; those that widen one are weak; those that
+/// are as good as others are for whoever wants to know.
+fn chosen(choice: Choice) -> Finding {
+    let in_config = |setting: &str| format!("{setting} in config.toml");
+    match choice {
+        Choice::NoLayers => {
+            let fact = "`gates.diff = false`: no question about a layer is answered, and none is unpacked".to_owned();
+            Finding::error("layers-not-served", fact, in_config("gates.diff = true"))
+        }
+        Choice::NoStarts => {
+            let fact = "`gates.run = false`: no question about a container is answered, and none is started".to_owned();
+            Finding::error("starts-not-served", fact, in_config("gates.run = true"))
+        }
+        Choice::StartsWithoutImage => {
+            let fact = "`run.without_image = \"allow\"`: containers that name no image are started".to_owned();
+            Finding::warning("containers-without-image", fact, in_config("run.without_image = \"deny\""))
+        }
+        Choice::AnySandbox => {
+            let fact = "`run.sandbox = \"allow\"`: the sandboxes of pods are started whatever their image".to_owned();
+            Finding::warning("sandbox-unasked", fact, in_config("run.sandbox = \"verify\""))
+        }
+        Choice::AnyImageVolume => {
+            let fact =
+                "`run.image_volumes = \"allow\"`: images that are mounted into containers are not looked at".to_owned();
+            Finding::warning("image-volumes-unasked", fact, in_config("run.image_volumes = \"verify\""))
+        }
+        Choice::Orphans => {
+            let fact = "layers that no image lists yet are unpacked; what is made of them is asked about when it runs"
+                .to_owned();
+            Finding::note("orphan-layers-unpacked", fact)
+        }
+        Choice::NotWatched => Finding::note("past-not-watched", "nobody looks for what came past the gates".to_owned()),
     }
 }
 
@@ -93,15 +128,23 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_close_or_move_a_gate_are_told_and_choices_are_noted() {
-        assert_eq!(codes(&change(|facts| facts.node.as_mut().unwrap().gates_diff = false)), ["layers-not-served"]);
+    fn settings_that_close_or_widen_a_gate_are_told_and_choices_are_noted() {
+        let with = |choices: &[Choice]| {
+            codes(&change(|facts| facts.node.as_mut().unwrap().choices = choices.iter().copied().collect()))
+        };
+        assert_eq!(with(&[Choice::NoLayers, Choice::NoStarts]), ["layers-not-served", "starts-not-served"]);
+        let wider = [Choice::StartsWithoutImage, Choice::AnySandbox, Choice::AnyImageVolume];
+        assert_eq!(with(&wider), ["containers-without-image", "sandbox-unasked", "image-volumes-unasked"]);
+        assert_eq!(with(&[Choice::Orphans, Choice::NotWatched]), [""; 0]);
         let moved = change(|facts| facts.node.as_mut().unwrap().containerd = "/run/other.sock".into());
         assert_eq!(codes(&moved), ["containerd-elsewhere"]);
-        let chosen = change(|facts| {
+        let noted = change(|facts| {
             let node = facts.node.as_mut().unwrap();
-            (node.defers_orphans, node.local_scope) = (true, Some("local.example/images".into()));
+            (node.pinned, node.local_scope) = (3, Some("local.example/images".into()));
+            node.builders = vec!["buildkit".into()];
+            node.choices = [Choice::Orphans, Choice::NotWatched].into();
         });
-        assert_eq!(codes(&chosen), [""; 0]);
-        assert_eq!(found(&chosen).iter().filter(|finding| finding.severity == Severity::Note).count(), 2);
+        assert_eq!(codes(&noted), [""; 0]);
+        assert_eq!(found(&noted).iter().filter(|finding| finding.severity == Severity::Note).count(), 5);
     }
 }

@@ -1,5 +1,6 @@
 //! The facts about a node, as they were found.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::Attempt;
@@ -116,19 +117,40 @@ pub struct Daemon {
     pub reload_error: String,
 }
 
-/// What of the node's configuration weakens a gate.
+/// What the node's configuration says about the gates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// The directory of the daemon's sockets.
     pub sockets: PathBuf,
-    /// Whether layers are asked about.
-    pub gates_diff: bool,
-    /// Whether layers that no image lists are unpacked.
-    pub defers_orphans: bool,
-    /// The repository as which images without one are judged.
-    pub local_scope: Option<String>,
     /// containerd's socket, as the daemon knows it.
     pub containerd: PathBuf,
+    /// Whatever is chosen that closes a gate or makes it wider.
+    pub choices: BTreeSet<Choice>,
+    /// The containerd namespaces of builders.
+    pub builders: Vec<String>,
+    /// How many digests are admitted without a signature.
+    pub pinned: usize,
+    /// The repository as which images without one are judged.
+    pub local_scope: Option<String>,
+}
+
+/// A setting that closes a gate, or makes it wider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Choice {
+    /// No question about a layer is answered.
+    NoLayers,
+    /// No question about a start is answered.
+    NoStarts,
+    /// Containers that name no image are started.
+    StartsWithoutImage,
+    /// Sandboxes are started whose image is not admitted.
+    AnySandbox,
+    /// Images that are mounted into containers are not looked at.
+    AnyImageVolume,
+    /// Layers that no image lists are unpacked.
+    Orphans,
+    /// Nobody looks for what came past the gates.
+    NotWatched,
 }
 
 /// Who may use a socket.

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 pub use canary::{Attempt, Ended};
 pub use facts::{
-    Daemon, Facts, Listener, Lying, Node, Part, Permissions, Program, RuntimePath, Socket, VerifierDirectory,
+    Choice, Daemon, Facts, Listener, Lying, Node, Part, Permissions, Program, RuntimePath, Socket, VerifierDirectory,
 };
 
 use crate::remedy::Code;

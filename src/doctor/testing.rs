@@ -1,5 +1,7 @@
 //! A node as `pratique install` leaves it, to change one fact of.
 
+use std::collections::BTreeSet;
+
 use toml::{Table, Value};
 
 use super::*;
@@ -51,10 +53,11 @@ pub(super) fn well() -> Facts {
         daemon: Ok(Daemon { mode: "enforce".into(), reload_error: String::new() }),
         node: Some(Node {
             sockets: "/run/pratique".into(),
-            gates_diff: true,
-            defers_orphans: false,
-            local_scope: None,
             containerd: "/run/containerd/containerd.sock".into(),
+            choices: BTreeSet::new(),
+            builders: Vec::new(),
+            pinned: 0,
+            local_scope: None,
         }),
         permissions: vec![Permissions {
             path: "/run/containerd/containerd.sock".into(),
@@ -113,7 +116,7 @@ pub(super) fn everything_wrong() -> Facts {
     facts.sockets[0].listener = Listener::Absent;
     facts.sockets[1].listener = Listener::Stranger(1);
     facts.permissions[0].mode = 0o666;
-    facts.node.as_mut().unwrap().defers_orphans = true;
+    facts.node.as_mut().unwrap().choices.insert(Choice::Orphans);
     facts.attempts = vec![Attempt { what: "import", is_signed: false, ended: Ended::LetIn }];
     facts
 }

@@ -132,7 +132,7 @@ impl Remedy for InstallError {
             Self::Overridden { .. } => Code("image-verifiers-overridden"),
             Self::NoVerifier { .. } => Code("verifier-missing"),
             Self::NoRuntimeHook { .. } => Code("runtime-hook-missing"),
-            Self::NoRuntime { .. } => Code("runtime-missing"),
+            Self::NoRuntime { .. } => Code("install-runtime-missing"),
             Self::NoContainerd { .. } => Code("containerd-program-missing"),
             Self::ContainerdRefuses { .. } => Code("containerd-config-refused"),
             Self::TooOld { .. } => Code("containerd-too-old"),

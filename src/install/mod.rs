@@ -24,8 +24,9 @@ mod state;
 mod testing;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 pub use candidate::Program;
@@ -195,7 +196,8 @@ fn alone(options: &InstallOptions, is_made: bool) -> Result<Option<File>, Instal
     }
     let unwritable = |source| InstallError::Write { path: path.clone(), source };
     if is_made {
-        fs::create_dir_all(path).map_err(unwritable)?;
+        // The daemon's own directory, and as closed as it makes it.
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unwritable)?;
     }
     match File::open(path) {
         Ok(directory) => directory.lock().map(|()| Some(directory)).map_err(unwritable),

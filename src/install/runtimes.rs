@@ -216,7 +216,7 @@ mod tests {
         assert!(String::from_utf8(bytes).unwrap().contains(&expected));
         let without = machine(&[]);
         let error = found(&without, socket, &handlers(&without, &[])).unwrap_err();
-        assert_eq!(error.code().as_str(), "runtime-missing");
+        assert_eq!(error.code().as_str(), "install-runtime-missing");
         assert!(found(&without, None, &handlers(&without, &[])).is_ok(), "a link waits for its runtime");
     }
 

@@ -10,10 +10,10 @@ mod sockets;
 use std::path::{Path, PathBuf};
 
 use crate::config::NodeConfig;
-use crate::doctor::{Facts, Listener, Node, Part};
+use crate::doctor::{Choice, Facts, Listener, Node, Part};
 use crate::effective::Effective;
 use crate::install::{InstallError, Installed, Program};
-use crate::policy::OrphanLayers;
+use crate::policy::{ImageVolumes, OrphanLayers, Reconcile, SandboxImage, WithoutImage};
 use crate::remedy::one_line;
 use crate::source::containerd::{Containerd, Introspection};
 
@@ -84,12 +84,22 @@ fn node(path: Option<&Path>, unknown: &mut Vec<String>) -> Option<Node> {
 }
 
 fn of(config: NodeConfig) -> Node {
+    let choices = [
+        (!config.gates.diff, Choice::NoLayers),
+        (!config.gates.run, Choice::NoStarts),
+        (config.run.without_image == WithoutImage::Allow, Choice::StartsWithoutImage),
+        (config.run.sandbox == SandboxImage::Allow, Choice::AnySandbox),
+        (config.run.image_volumes == ImageVolumes::Allow, Choice::AnyImageVolume),
+        (config.gates.orphan_layers == OrphanLayers::Defer, Choice::Orphans),
+        (config.reconcile == Reconcile::Off, Choice::NotWatched),
+    ];
     Node {
         sockets: config.sockets.dir,
-        gates_diff: config.gates.diff,
-        defers_orphans: config.gates.orphan_layers == OrphanLayers::Defer,
-        local_scope: config.local_images.scope.map(|scope| scope.to_string()),
         containerd: config.containerd.socket,
+        choices: choices.into_iter().filter(|(is_chosen, _)| *is_chosen).map(|(_, choice)| choice).collect(),
+        builders: config.run.builder_namespaces,
+        pinned: config.boot_floor.len(),
+        local_scope: config.local_images.scope.map(|scope| scope.to_string()),
     }
 }
 

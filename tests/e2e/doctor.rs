@@ -1,12 +1,13 @@
 //! `pratique doctor` looks at a real containerd: one that was installed into, and one that was not.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use serde_json::Value;
 
 use crate::containerd::Inventory;
-use crate::install::{install, pratique_for, runtime_that, without_gate};
+use crate::install::{install, pratique_for, without_gate};
 use crate::scene::Scene;
 use crate::tools::{run, succeed, text, tool};
 
@@ -44,9 +45,6 @@ fn a_canary_gets_through_where_a_gate_is_open_and_nowhere_once_all_are_up() {
 
     succeed(&mut install(&scene, &[]));
     scene.node.restart();
-    // Its stand-in asks nobody yet.
-    assert_eq!(let_in(&scene, &[]), ["run"]);
-    runtime_that(&scene, REFUSING);
     let output = run(&mut doctor(&scene, &["--canary", "--canary-image", &signed.reference]));
     let printed = text(&output.stdout);
     assert!(output.status.success() && printed.starts_with("all gates are up"), "{printed}");
@@ -54,8 +52,15 @@ fn a_canary_gets_through_where_a_gate_is_open_and_nowhere_once_all_are_up() {
     assert!(printed.contains("canary   the signed image was let in: pull and unpack"), "{printed}");
     assert!(printed.lines().count() <= 24, "it fits one screen: {printed}");
 
-    let other = scene.push("app", "unsigned");
+    let other = scene.push("other", "unsigned");
     assert!(tried(&scene, &["--canary-image", &other.reference], "canary-refused"), "an image that has to be let in");
+    // Somebody puts the real one back.
+    let link = scene.dir().join("opt/bin/runc");
+    fs::remove_file(&link).expect("it was installed");
+    symlink(tool("runc"), &link).expect("the folder can be written");
+    assert_eq!(let_in(&scene, &[]), ["run"]);
+    assert_eq!(codes(&scene), ["runtime-link-foreign", "handler-runtime-foreign"]);
+
     assert_eq!(Inventory::of(&scene), before, "nothing is left");
     let namespaces = succeed(scene.ctr().args(["namespaces", "ls", "-q"]));
     assert!(!namespaces.contains("pratique-canary"), "{namespaces}");
@@ -66,29 +71,16 @@ fn a_canary_without_a_daemon_is_refused_by_every_gate_that_asks_it() {
     let mut scene = without_gate();
     succeed(&mut install(&scene, &[]));
     scene.node.restart();
-    runtime_that(&scene, REFUSING);
     scene.daemon.stop();
     let printed = json(&scene, &["--canary"]);
     let ended = |what: &str| {
         let attempts = printed["attempts"].as_array().expect("a list");
         attempts.iter().find(|attempt| attempt["what"] == what).expect("it was tried")["ended"].clone()
     };
-    assert_eq!(ended("pull"), "refused");
+    assert_eq!((ended("pull"), ended("run")), ("refused".into(), "refused".into()));
     // containerd itself says that nobody listens: nothing gets through, and it is not our line.
     assert_eq!((ended("import"), ended("unpack")), ("failed".into(), "failed".into()));
 }
-
-/// Refuses as the program does that asks before a container runs: in runc's words, at the runtime's own log.
-const REFUSING: &str = r#"#!/bin/sh
-for word; do [ "$before" = --log ] && log=$word; before=$word; done
-case " $* " in
-*" create "*)
-  echo '{"level":"error","msg":"denied: pratique-canary [no-image-record]: no such image","time":"2026-11-24T12:00:00Z"}' >>"$log"
-  exit 1
-  ;;
-esac
-exec "$PRATIQUE_RUNTIME" "$@"
-"#;
 
 /// The ways in by which a canary got through.
 fn let_in(scene: &Scene, options: &[&str]) -> Vec<String> {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -32,7 +31,7 @@ fn install_puts_every_gate_up_and_uninstall_takes_exactly_that_back() {
     let pulled_by_the_client = pull_local(&scene, &unsigned).expect_err("the layer is refused");
     Refusal::Denied("no-signature").stands_in(&pulled_by_the_client, &unsigned);
     scene.admits_and_runs(&signed, "app");
-    assert!(calls(&scene).iter().any(|call| call.contains(" create ")), "the runtime is called through our link");
+    assert!(scene.daemon.log().contains("stage=\"run\""), "the runtime is called through our link");
 
     let again = succeed(&mut install(&scene, &[]));
     assert!(again.contains("nothing to change"), "{again}");
@@ -149,34 +148,10 @@ pub fn without_gate() -> Scene {
     scene
 }
 
-/// Stands in for the program that asks before a container runs: writes down how it was called, and calls the runtime.
-const RUNTIME: &str = "#!/bin/sh\necho \"$*\" >>\"$0.log\"\nexec \"$PRATIQUE_RUNTIME\" \"$@\"\n";
-
-fn runtime_program(scene: &Scene) -> PathBuf {
-    let program = scene.folder().join("pratique-runtime");
-    if !program.try_exists().expect("the folder can be read") {
-        runtime_that(scene, RUNTIME);
-    }
-    program
-}
-
-/// Has the stand-in do something else from now on.
-pub fn runtime_that(scene: &Scene, script: &str) {
-    let program = scene.folder().join("pratique-runtime");
-    fs::write(&program, script).expect("the folder can be written");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("ours");
-}
-
-/// How the runtime was called so far.
-fn calls(scene: &Scene) -> Vec<String> {
-    let log = fs::read(scene.folder().join("pratique-runtime.log")).unwrap_or_default();
-    text(&log).lines().map(str::to_owned).collect()
-}
-
 pub fn install(scene: &Scene, options: &[&str]) -> Command {
     let mut command = pratique_for("install", scene);
     command.arg("--containerd").arg(tool("containerd"));
-    command.arg("--verifier").arg(own("pratique-verifier")).arg("--runtime").arg(runtime_program(scene));
+    command.arg("--verifier").arg(own("pratique-verifier")).arg("--runtime").arg(own("pratique-runtime"));
     command.arg("--socket").arg(scene.folder().join("run/hook.sock")).args(options);
     command
 }
