@@ -36,6 +36,8 @@ pub const CRI: &str = "io.containerd.grpc.v1.cri";
 pub const CRI_RUNTIME: &str = "io.containerd.cri.v1.runtime";
 /// CRI's images since version 3.
 pub const CRI_IMAGES: &str = "io.containerd.cri.v1.images";
+/// containerd's gRPC server since version 4.
+const GRPC_SERVER: &str = "io.containerd.server.v1.grpc";
 /// The shim that calls an OCI runtime.
 pub const RUNC_SHIM: &str = "io.containerd.runc.v2";
 /// The runtime that the shim calls where nobody named one.
@@ -108,9 +110,10 @@ impl Effective {
         &self.0
     }
 
-    /// containerd's gRPC socket.
+    /// containerd's gRPC socket. Version 4 has it among the plugins.
     pub fn address(&self) -> PathBuf {
-        self.text(&["grpc", "address"]).unwrap_or(DEFAULT_ADDRESS).into()
+        let fourth = self.text(&["plugins", GRPC_SERVER, "address"]);
+        fourth.or_else(|| self.text(&["grpc", "address"])).unwrap_or(DEFAULT_ADDRESS).into()
     }
 
     /// Whether a plugin is switched off.
@@ -308,6 +311,13 @@ mod tests {
         }
         for key in ["mirrors", "configs", "auths"] {
             assert_eq!(images(&format!("[plugins.'{CRI_IMAGES}'.registry.{key}.x]\n")), [format!("registry.{key}")]);
+        }
+    }
+
+    #[test]
+    fn the_socket_is_found_wherever_its_version_has_it() {
+        for table in ["grpc".to_owned(), format!("plugins.'{GRPC_SERVER}'")] {
+            assert_eq!(of(&format!("[{table}]\naddress = '/run/c.sock'\n")).address(), Path::new("/run/c.sock"));
         }
     }
 

@@ -49,3 +49,11 @@ fn script(program: &Path, environment: &[(&str, &Path)]) -> Result<State, Instal
     let script = format!("#!/bin/sh\n{told}exec {} \"$@\"\n", quoted(program)?);
     Ok(State::File { bytes: script.into_bytes(), mode: 0o755 })
 }
+
+/// What a script of ours tells under this name. None where it is no script, or tells nothing.
+pub(super) fn told(script: &Path, name: &str) -> Option<PathBuf> {
+    let text = fs::read_to_string(script).ok()?;
+    let (_, after) = text.split_once(&format!("{name}='"))?;
+    let (quoted, _) = after.split_once("' ")?;
+    Some(quoted.replace(r"'\''", "'").into())
+}

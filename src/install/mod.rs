@@ -573,6 +573,32 @@ mod tests {
     }
 
     #[test]
+    fn what_the_first_version_installed_is_taken_over_and_taken_back() {
+        let machine = machine(Some(CONFIG));
+        let before = machine.tree();
+        // As that version left it: the verifier's drop-in, its import, and a record of both.
+        let drop_in = machine.path("etc/containerd/conf.d/99-pratique.toml");
+        fs::create_dir_all(drop_in.parent().unwrap()).unwrap();
+        let old = format!("version = 2\n[plugins.\"{IMAGE_VERIFIERS}\"]\n  max_verifiers = 10\n");
+        fs::write(&drop_in, &old).unwrap();
+        let main = machine.options.containerd_config.clone();
+        let imported = CONFIG.replace("version = 2\n", "version = 2\nimports = ['conf.d/*.toml']\n");
+        fs::write(&main, &imported).unwrap();
+        let hash = |text: &str| hex::encode(<sha2::Sha256 as sha2::Digest>::digest(text.as_bytes()));
+        let record = serde_json::json!({ "entries": [
+            { "path": drop_in.parent().unwrap(), "before": null, "after": "directory" },
+            { "path": drop_in, "before": null, "after": { "file": hash(&old) } },
+            { "path": main, "before": { "text": CONFIG, "mode": 0o644 }, "after": { "file": hash(&imported) } },
+        ] });
+        fs::create_dir_all(machine.path("var/lib/pratique")).unwrap();
+        fs::write(machine.path("var/lib/pratique/install.json"), record.to_string()).unwrap();
+        machine.install().unwrap();
+        assert_eq!(machine.effective(&machine.containerd(2, 1)).differs(), ["pratique", "walking"]);
+        uninstall(&machine.options).unwrap();
+        assert_eq!(machine.tree(), before);
+    }
+
+    #[test]
     fn a_call_that_was_broken_off_anywhere_is_completed_or_taken_back() {
         for is_completed in [false, true] {
             for is_update in [false, true] {

@@ -18,6 +18,9 @@ use crate::effective::{Effective, Handler, RUNC};
 /// likely this one than that of whoever installs.
 const PATH_OF_SERVICES: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What tells `pratique-runtime` which runtime is the real one.
+const RUNTIME_VARIABLE: &str = "PRATIQUE_RUNTIME";
+
 /// What is to be there.
 #[derive(Debug, Default)]
 pub(super) struct Runtimes {
@@ -67,7 +70,7 @@ impl<'a> Setting<'a> {
             return hook_program::placed(self.program, &[]);
         };
         let socket = self.socket.map(|socket| ("PRATIQUE_SOCKET", socket));
-        let environment: Vec<_> = socket.into_iter().chain([("PRATIQUE_RUNTIME", real)]).collect();
+        let environment: Vec<_> = socket.into_iter().chain([(RUNTIME_VARIABLE, real)]).collect();
         hook_program::placed(self.program, &environment)
     }
 }
@@ -84,8 +87,8 @@ pub(super) fn runtimes(setting: &Setting<'_>, effective: &Effective) -> Result<R
             continue;
         }
         let name = handler.runtime_name();
-        let named = handler.binary.as_ref().filter(|binary| binary.is_absolute() && !binary.starts_with(&opt_bin));
-        let Some(real) = named.cloned().filter(|real| is_program(real)).or_else(|| setting.find(name, &opt_bin)) else {
+        let named = named(&handler, &opt_bin).filter(|real| is_program(real));
+        let Some(real) = named.or_else(|| setting.find(name, &opt_bin)) else {
             if name != RUNC {
                 found
                     .notes
@@ -104,6 +107,15 @@ pub(super) fn runtimes(setting: &Setting<'_>, effective: &Effective) -> Result<R
         found.links.push((opt_bin.join(&name), setting.link(&name, real.as_deref(), &opt_bin)?));
     }
     Ok(found)
+}
+
+/// The runtime that a handler names by its path; where that is a script of ours already, the one that it was told.
+fn named(handler: &Handler, opt_bin: &Path) -> Option<PathBuf> {
+    let binary = handler.binary.as_ref().filter(|binary| binary.is_absolute())?;
+    if !binary.starts_with(opt_bin) {
+        return Some(binary.clone());
+    }
+    hook_program::told(binary, RUNTIME_VARIABLE)
 }
 
 fn other_shim(handler: &Handler) -> String {
@@ -164,6 +176,12 @@ mod tests {
         runtimes(&setting, effective)
     }
 
+    fn found_again(dir: &TempDir, effective: &Effective) -> String {
+        let again = found(dir, None, effective).unwrap();
+        let State::File { bytes, .. } = &again.links.last().unwrap().1 else { panic!("no script") };
+        String::from_utf8(bytes.clone()).unwrap()
+    }
+
     fn names(dir: &TempDir, runtimes: &Runtimes) -> Vec<String> {
         let opt = dir.path().join("opt/bin");
         runtimes.links.iter().map(|(path, _)| path.strip_prefix(&opt).unwrap().display().to_string()).collect()
@@ -202,6 +220,12 @@ mod tests {
         let State::File { bytes, .. } = &found.links[1].1 else { panic!("no script") };
         let script = String::from_utf8(bytes.clone()).unwrap();
         assert!(script.contains(&format!("PRATIQUE_RUNTIME='{other}' exec ")), "{script}");
+        // Once the handler calls our script, that alone knows.
+        let link = dir.path().join("opt/bin/runc.other");
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        fs::write(&link, &script).unwrap();
+        let again = handlers(&dir, &[("runc", RUNC_SHIM, "BIN/runc"), ("other", RUNC_SHIM, link.to_str().unwrap())]);
+        assert_eq!(found_again(&dir, &again), script);
     }
 
     #[test]
