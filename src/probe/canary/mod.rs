@@ -4,6 +4,7 @@
 //! has been unpacked before. It lives in a containerd namespace of its own, which goes with it. Nothing of it is run but
 //! where the gate is open, and then its command is not there to be run.
 
+mod cleaning;
 mod image;
 mod registry;
 mod scratch;

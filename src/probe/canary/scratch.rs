@@ -1,4 +1,4 @@
-//! A containerd namespace for one visit: what is done in it, and how nothing of it is left.
+//! A containerd namespace for one visit, and what is done in it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,29 +9,26 @@ use containerd_client::services::v1::containers_client::ContainersClient;
 use containerd_client::services::v1::content_client::ContentClient;
 use containerd_client::services::v1::diff_client::DiffClient;
 use containerd_client::services::v1::images_client::ImagesClient;
-use containerd_client::services::v1::leases_client::LeasesClient;
 use containerd_client::services::v1::namespaces_client::NamespacesClient;
+use containerd_client::services::v1::snapshots::PrepareSnapshotRequest;
 use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
-use containerd_client::services::v1::snapshots::{ListSnapshotsRequest, PrepareSnapshotRequest, RemoveSnapshotRequest};
 use containerd_client::services::v1::streaming_client::StreamingClient;
 use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::transfer_client::TransferClient;
 use containerd_client::services::v1::{
     ApplyRequest, Container, CreateContainerRequest, CreateImageRequest, CreateNamespaceRequest, CreateTaskRequest,
-    DeleteContainerRequest, DeleteContentRequest, DeleteImageRequest, DeleteNamespaceRequest, DeleteRequest,
-    DeleteTaskRequest, Image, KillRequest, ListContainersRequest, ListContentRequest, ListImagesRequest,
-    ListNamespacesRequest, ListRequest, ListTasksRequest, Namespace, StreamInit, TransferRequest, WriteAction,
-    WriteContentRequest,
+    Image, Namespace, StreamInit, TransferRequest, WriteAction, WriteContentRequest,
 };
 use containerd_client::to_any;
-use containerd_client::types::transfer::UnpackConfiguration;
-use containerd_client::types::transfer::{Data, ImageImportStream, ImageStore, OciRegistry, RegistryResolver};
+use containerd_client::types::transfer::{
+    Data, ImageImportStream, ImageStore, OciRegistry, RegistryResolver, UnpackConfiguration,
+};
 use containerd_client::types::{Mount, Platform};
 use futures_util::stream;
 use prost_types::Any;
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::task::JoinHandle;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
@@ -44,23 +41,17 @@ use crate::source::containerd::NAMESPACE_HEADER;
 
 /// How long one call may take: longer than the daemon may think about it, and than a pull of next to nothing takes.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long it is tried to leave nothing behind, and how often.
-const CLEANING: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(100);
-/// After this a namespace is one that somebody has left behind, in seconds: no visit takes so long.
-const FORGOTTEN: i64 = 600;
 /// What keeps containerd from collecting a thing while it is looked at.
 const KEPT: &str = "containerd.io/gc.root";
 /// The name of containerd's type for a container's specification.
 const SPECIFICATION: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
-const KILL: u32 = 9;
 
 /// A namespace of its own.
 pub(super) struct Scratch {
-    channel: Channel,
-    namespace: String,
-    header: MetadataValue<Ascii>,
-    snapshotter: &'static str,
+    pub(super) channel: Channel,
+    pub(super) namespace: String,
+    pub(super) header: MetadataValue<Ascii>,
+    pub(super) snapshotter: &'static str,
 }
 
 impl Scratch {
@@ -72,7 +63,7 @@ impl Scratch {
         let (channel, namespace) = (endpoint.connect_lazy(), namespace.to_owned());
         let scratch = Self { channel, namespace: namespace.clone(), header, snapshotter };
         let named = Namespace { name: namespace, ..Namespace::default() };
-        let request = Request::new(CreateNamespaceRequest { namespace: Some(named) });
+        let request = scratch.timed(CreateNamespaceRequest { namespace: Some(named) });
         NamespacesClient::new(scratch.channel.clone()).create(request).await.map_err(|status| said(&status))?;
         Ok(scratch)
     }
@@ -110,7 +101,7 @@ impl Scratch {
 
     /// Opens a stream, and sends these bytes on it as soon as containerd has room for them. They fit the first window
     /// that it gives (64 KiB).
-    async fn offer(&self, id: &str, bytes: Vec<u8>) -> Result<tokio::task::JoinHandle<()>, String> {
+    async fn offer(&self, id: &str, bytes: Vec<u8>) -> Result<JoinHandle<()>, String> {
         let (sender, receiver) = mpsc::channel(2);
         let closed = || "the stream is closed".to_owned();
         sender.send(to_any(&StreamInit { id: id.to_owned() })).await.map_err(|_| closed())?;
@@ -119,7 +110,7 @@ impl Scratch {
             Some((message, receiver))
         });
         let mut client = StreamingClient::new(self.channel.clone());
-        let mut incoming = client.stream(self.request(outgoing)).await.map_err(|status| said(&status))?.into_inner();
+        let mut incoming = client.stream(self.timed(outgoing)).await.map_err(|status| said(&status))?.into_inner();
         // The answer to the first message: the stream is known by its name from here on.
         incoming.message().await.map_err(|status| said(&status))?.ok_or_else(closed)?;
         Ok(tokio::spawn(async move {
@@ -163,7 +154,7 @@ impl Scratch {
             data: bytes.to_vec(),
             labels: kept(),
         };
-        let request = self.request(stream::iter([request]));
+        let request = self.timed(stream::iter([request]));
         let mut answers =
             ContentClient::new(self.channel.clone()).write(request).await.map_err(|status| said(&status))?.into_inner();
         while answers.message().await.map_err(|status| said(&status))?.is_some() {}
@@ -203,106 +194,11 @@ impl Scratch {
         Ok(prepared.into_inner().mounts)
     }
 
-    /// Removes everything in the namespace, and the namespace.
-    pub(super) async fn remove(&self) -> Result<(), String> {
-        let deadline = Instant::now() + CLEANING;
-        let mut ticks = interval(PAUSE);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            // What is left may be in the way of something else: whatever goes, goes, and then it is looked again.
-            let _ = self.empty().await;
-            let request = self.timed(DeleteNamespaceRequest { name: self.namespace.clone() });
-            match NamespacesClient::new(self.channel.clone()).delete(request).await {
-                Ok(_) => return Ok(()),
-                Err(status) if status.code() == tonic::Code::NotFound => return Ok(()),
-                Err(status) if Instant::now() > deadline => {
-                    return Err(format!("the namespace {} is left behind: {}", self.namespace, said(&status)));
-                }
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Removes namespaces that somebody has left behind who could not clean up.
-    pub(super) async fn remove_forgotten(&self, prefix: &str) {
-        let request = self.timed(ListNamespacesRequest::default());
-        let Ok(answer) = NamespacesClient::new(self.channel.clone()).list(request).await else { return };
-        for name in answer.into_inner().namespaces.into_iter().map(|namespace| namespace.name) {
-            let made = name.strip_prefix(prefix).and_then(|rest| rest.split('-').next()?.parse::<i64>().ok());
-            let is_forgotten = made.is_some_and(|made| clock::now().as_second() - made > FORGOTTEN);
-            let Ok(header) = name.parse() else { continue };
-            if is_forgotten {
-                let other = Self { channel: self.channel.clone(), namespace: name, header, ..*self };
-                let _ = other.remove().await; // the next visit tries again
-            }
-        }
-    }
-
-    async fn empty(&self) -> Result<(), Status> {
-        let mut tasks = TasksClient::new(self.channel.clone());
-        let running = tasks.list(self.timed(ListTasksRequest::default())).await?.into_inner().tasks;
-        for id in running.into_iter().map(|task| task.id) {
-            let kill = KillRequest { container_id: id.clone(), signal: KILL, all: true, ..KillRequest::default() };
-            let _ = tasks.kill(self.timed(kill)).await; // it may have ended by itself
-            tasks.delete(self.timed(DeleteTaskRequest { container_id: id })).await?;
-        }
-        let mut containers = ContainersClient::new(self.channel.clone());
-        let known = containers.list(self.timed(ListContainersRequest::default())).await?.into_inner().containers;
-        for id in known.into_iter().map(|container| container.id) {
-            containers.delete(self.timed(DeleteContainerRequest { id })).await?;
-        }
-        let mut leases = LeasesClient::new(self.channel.clone());
-        let held = leases.list(self.timed(ListRequest::default())).await?.into_inner().leases;
-        for id in held.into_iter().map(|lease| lease.id) {
-            leases.delete(self.timed(DeleteRequest { id, sync: false })).await?;
-        }
-        let mut images = ImagesClient::new(self.channel.clone());
-        let named = images.list(self.timed(ListImagesRequest::default())).await?.into_inner().images;
-        for name in named.into_iter().map(|image| image.name) {
-            images.delete(self.timed(DeleteImageRequest { name, sync: true, target: None })).await?;
-        }
-        self.empty_snapshots().await?;
-        self.empty_content().await
-    }
-
-    async fn empty_snapshots(&self) -> Result<(), Status> {
-        let mut snapshots = SnapshotsClient::new(self.channel.clone());
-        let request = ListSnapshotsRequest { snapshotter: self.snapshotter.to_owned(), ..Default::default() };
-        let mut pages = snapshots.list(self.timed(request)).await?.into_inner();
-        let mut keys = Vec::new();
-        while let Some(page) = pages.message().await? {
-            keys.extend(page.info.into_iter().map(|info| info.name));
-        }
-        for key in keys {
-            let request = RemoveSnapshotRequest { snapshotter: self.snapshotter.to_owned(), key };
-            let _ = snapshots.remove(self.timed(request)).await; // one that has children goes after them
-        }
-        Ok(())
-    }
-
-    async fn empty_content(&self) -> Result<(), Status> {
-        let mut content = ContentClient::new(self.channel.clone());
-        let mut pages = content.list(self.timed(ListContentRequest::default())).await?.into_inner();
-        let mut digests = Vec::new();
-        while let Some(page) = pages.message().await? {
-            digests.extend(page.info.into_iter().map(|info| info.digest));
-        }
-        for digest in digests {
-            content.delete(self.timed(DeleteContentRequest { digest })).await?;
-        }
-        Ok(())
-    }
-
-    fn timed<T>(&self, message: T) -> Request<T> {
-        let mut request = self.request(message);
-        request.set_timeout(PATIENCE);
-        request
-    }
-
-    fn request<T>(&self, message: T) -> Request<T> {
+    /// A question in this namespace, and within a time.
+    pub(super) fn timed<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert(NAMESPACE_HEADER, self.header.clone());
+        request.set_timeout(PATIENCE);
         request
     }
 }
@@ -337,7 +233,7 @@ fn kept() -> HashMap<String, String> {
 }
 
 /// containerd's words; or the system's, where it cannot be reached.
-fn said(status: &Status) -> String {
+pub(super) fn said(status: &Status) -> String {
     let source = std::error::Error::source(status).map(|source| format!(" ({source})"));
     format!("{}{}", status.message(), source.unwrap_or_default())
 }
