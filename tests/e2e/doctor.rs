@@ -7,7 +7,8 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::containerd::Inventory;
-use crate::install::{install, pratique_for, without_gate};
+use crate::install::{install, pratique_for, without_gate, without_gate_on};
+use crate::node::Version;
 use crate::scene::Scene;
 use crate::tools::{run, succeed, text, tool};
 
@@ -67,6 +68,20 @@ fn a_canary_gets_through_where_a_gate_is_open_and_nowhere_once_all_are_up() {
 }
 
 #[test]
+fn containerd_1_7_has_one_way_in_that_cannot_be_gated() {
+    let mut scene = without_gate_on(Version::V1_7);
+    assert_eq!(let_in(&scene, &[]), ["unpack", "run"]);
+    succeed(&mut install(&scene, &[]));
+    scene.node.restart();
+    let output = run(&mut doctor(&scene, &["--canary"]));
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.contains("canary   an unsigned image was refused: unpack, run"), "{printed}");
+    assert_eq!(codes(&scene), ["transfer-unasked"]);
+    assert_eq!(run(&mut doctor(&scene, &["--strict"])).status.code(), Some(1));
+}
+
+#[test]
 fn a_canary_without_a_daemon_is_refused_by_every_gate_that_asks_it() {
     let mut scene = without_gate();
     succeed(&mut install(&scene, &[]));
@@ -112,7 +127,7 @@ fn codes(scene: &Scene) -> Vec<String> {
 
 fn doctor(scene: &Scene, options: &[&str]) -> Command {
     let mut command = pratique_for("doctor", scene);
-    command.arg("--containerd").arg(tool("containerd"));
+    command.arg("--containerd").arg(scene.own_tool("containerd"));
     command.arg("--config").arg(scene.folder().join("config.toml")).args(options);
     command
 }

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::containerd::Client;
-use crate::node::Image;
+use crate::node::{Image, Node, Version};
 use crate::scene::{Refusal, Scene};
 use crate::tools::{own, run, succeed, text, tool, tools, wait_until};
 
@@ -55,6 +55,29 @@ fn a_containerd_that_was_installed_into_refuses_pulls_while_the_daemon_is_down()
     scene.daemon.start_again();
     wait_until("containerd has connected to the daemon again", RECONNECT_LIMIT, || pull_local(&scene, &signed).ok());
     scene.admits(&signed);
+}
+
+#[test]
+fn containerd_1_7_asks_before_it_unpacks_and_before_it_runs() {
+    let mut scene = without_gate_on(Version::V1_7);
+    let before = files(&scene.dir());
+    let unsigned = scene.push("other", "unsigned");
+    let signed = scene.signed("app", "signed");
+    let changed = succeed(&mut install(&scene, &[]));
+    assert!(changed.contains("+      BinaryName = ") && changed.contains("has no image verifiers"), "{changed}");
+    scene.node.restart();
+    let refused = pull_local(&scene, &unsigned).expect_err("the layer is refused");
+    Refusal::Denied("no-signature").stands_in(&refused, &unsigned);
+    assert!(!Client::Cri.pull(&scene, &unsigned).succeeded);
+    for client in Client::ALL {
+        let pull = client.pull(&scene, &signed);
+        assert!(pull.succeeded, "{client:?}: {}", pull.message);
+    }
+    assert_eq!(scene.run("default", &signed), "app");
+    assert!(scene.daemon.log().contains("stage=\"run\""), "the runtime is called through our link");
+    assert!(succeed(&mut install(&scene, &[])).contains("nothing to change"));
+    succeed(&mut pratique_for("uninstall", &scene));
+    assert_eq!(files(&scene.dir()), before, "what was installed is gone, and nothing else");
 }
 
 #[test]
@@ -143,14 +166,18 @@ fn killed_after(command: &mut Command, time: Duration) {
 
 /// A node whose containerd asks nobody.
 pub fn without_gate() -> Scene {
-    let scene = Scene::new();
+    without_gate_on(Version::V2_1)
+}
+
+pub fn without_gate_on(version: Version) -> Scene {
+    let scene = Scene::plain_on(Node::start_with(version));
     fs::remove_file(scene.dir().join("verifiers/00-pratique")).expect("the node has a verifier");
     scene
 }
 
 pub fn install(scene: &Scene, options: &[&str]) -> Command {
     let mut command = pratique_for("install", scene);
-    command.arg("--containerd").arg(tool("containerd"));
+    command.arg("--containerd").arg(scene.own_tool("containerd"));
     command.arg("--verifier").arg(own("pratique-verifier")).arg("--runtime").arg(own("pratique-runtime"));
     command.arg("--socket").arg(scene.folder().join("run/hook.sock")).args(options);
     command

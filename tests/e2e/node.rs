@@ -176,12 +176,17 @@ impl Node {
         docker
     }
 
+    /// A program that came with this node's containerd.
+    pub fn own_tool(&self, name: &str) -> PathBuf {
+        match self.version {
+            Version::V2_1 => tool(name),
+            Version::V1_7 => tools().join("containerd-1.7/bin").join(name),
+        }
+    }
+
     /// `ctr` on this node.
     pub fn ctr(&self) -> Command {
-        let mut ctr = Command::new(match self.version {
-            Version::V2_1 => tool("ctr"),
-            Version::V1_7 => tools().join("containerd-1.7/bin/ctr"),
-        });
+        let mut ctr = Command::new(self.own_tool("ctr"));
         ctr.arg("--address").arg(self.socket());
         ctr
     }
