@@ -55,10 +55,7 @@ impl DiffIds {
         self.0
             .iter()
             .map(|layer| {
-                let chain = match &below {
-                    None => ChainId(layer.to_string()),
-                    Some(ChainId(below)) => ChainId(Digest::sha256(format!("{below} {layer}").as_bytes()).to_string()),
-                };
+                let chain = ChainId::on(below.as_ref(), layer);
                 below = Some(chain.clone());
                 chain
             })
@@ -67,6 +64,14 @@ impl DiffIds {
 }
 
 impl ChainId {
+    /// The name of the stack that this unpacked layer makes, alone or on another stack.
+    pub fn on(below: Option<&Self>, layer: &Digest) -> Self {
+        match below {
+            None => Self(layer.to_string()),
+            Some(Self(below)) => Self(Digest::sha256(format!("{below} {layer}").as_bytes()).to_string()),
+        }
+    }
+
     /// The snapshot's name.
     pub fn as_str(&self) -> &str {
         &self.0

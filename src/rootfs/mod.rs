@@ -13,6 +13,7 @@ mod docker;
 mod error;
 mod mount;
 mod mountinfo;
+mod tree;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ pub use docker::{DOCKER, INIT_SUFFIX, InitEntry, InitKind, is_init_layer, snapsh
 pub use error::RootfsError;
 pub use mount::{Mount, RootFilesystem};
 pub use mountinfo::{MountPoint, mounted_at, mounts_below};
+pub use tree::{Aspect, Difference, Entry, EntryKind, KERNELS, unpaired};
 
 use crate::oci::Digest;
 

@@ -8,6 +8,7 @@ pub mod directory;
 pub mod layout;
 pub mod limits;
 pub mod registry;
+pub mod tree;
 
 use async_trait::async_trait;
 
