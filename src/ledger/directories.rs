@@ -66,6 +66,14 @@ impl Ledger {
         })
     }
 
+    /// Forgets what is kept about a directory.
+    pub fn forget(&self, directory: &Path) -> Result<(), LedgerError> {
+        self.write("write to", |transaction| {
+            transaction.open_table(DIRECTORIES)?.remove(directory.as_os_str().as_bytes())?;
+            Ok(())
+        })
+    }
+
     /// What is known about each of these directories.
     pub fn origins<'a>(&self, directories: impl Iterator<Item = &'a Path>) -> Result<Vec<Origin>, LedgerError> {
         self.read("read", |transaction| {
@@ -192,6 +200,19 @@ mod tests {
         for text in ["b", "a", "b"] {
             scene.ledger().record(&path, &layer(text)).unwrap();
             assert_eq!(scene.origin(&path), Origin::Mixed);
+        }
+    }
+
+    #[test]
+    fn a_directory_is_forgotten_when_that_is_asked_for_and_no_other_one() {
+        let scene = Scene::new();
+        let (stays, goes) = (scene.snapshot(1), scene.snapshot(2));
+        for path in [&stays, &goes] {
+            scene.ledger().record(path, &layer("a")).unwrap();
+        }
+        for _ in 0..2 {
+            scene.ledger().forget(&goes).unwrap();
+            assert_eq!((scene.origin(&stays), scene.origin(&goes)), (Origin::Layer(layer("a")), Origin::Unknown));
         }
     }
 

@@ -10,6 +10,7 @@ mod containers;
 mod content;
 mod events;
 mod introspection;
+mod scratch;
 mod snapshots;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ pub use containers::{Container, Containers, ImageRecord};
 pub use content::{Change, Holdings, Stored};
 pub use events::{Happening, Happenings, What};
 pub use introspection::{Introspection, Plugin, SNAPSHOTTER};
+pub use scratch::{SCRATCH_PREFIX, Scratches};
 pub use snapshots::{Place, Snapshot, Snapshots, VIEW_PREFIX};
 
 use super::SourceError;
@@ -71,11 +73,18 @@ impl Containerd {
 
 /// A question within a namespace, and within a time.
 fn within<T>(namespace: &str, message: T) -> Result<Request<T>, SourceError> {
+    let mut request = unhurried(namespace, message)?;
+    request.set_timeout(CONTAINERD_TIMEOUT);
+    Ok(request)
+}
+
+/// A question within a namespace, for work whose time somebody else bounds.
+fn unhurried<T>(namespace: &str, message: T) -> Result<Request<T>, SourceError> {
     let value: MetadataValue<Ascii> = namespace.parse().map_err(|_| SourceError::Containerd {
         what: format!("the namespace `{}`", printable(namespace)),
         fault: "not a name for a namespace".to_owned(),
     })?;
-    let mut request = timed(message);
+    let mut request = Request::new(message);
     request.metadata_mut().insert(NAMESPACE_HEADER, value);
     Ok(request)
 }

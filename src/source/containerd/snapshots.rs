@@ -56,7 +56,7 @@ pub trait Snapshots: Send + Sync {
 }
 
 impl Containerd {
-    fn snapshots(&self) -> SnapshotsClient<Channel> {
+    pub(super) fn snapshots(&self) -> SnapshotsClient<Channel> {
         SnapshotsClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE)
     }
 
@@ -117,6 +117,6 @@ impl Snapshots for Containerd {
     }
 }
 
-fn mount(mount: types::Mount) -> Mount {
+pub(super) fn mount(mount: types::Mount) -> Mount {
     Mount { kind: mount.r#type, source: mount.source, options: mount.options }
 }
