@@ -4,6 +4,7 @@
 //! and keeps what was answered. Every verdict is made against one trust snapshot and one instant.
 
 mod cache;
+mod enroll;
 mod following;
 mod gather;
 mod inventory;
@@ -25,6 +26,7 @@ use jiff::Timestamp;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use cache::CacheOptions;
+pub use enroll::{EnrollError, EnrollEvent, EnrollOrder, Enrolled, Enroller, LayerBegun, LayerCounts, Workshop};
 pub use inventory::Inventory;
 pub use layers::{Layers, Listing};
 pub use local::LocalImages;

@@ -67,16 +67,9 @@ impl RunGate {
             let other = || RootfsError::OtherParent { parent: parent.to_owned() };
             return if layers.are_below(parent) { Ok(layers) } else { Err(other().into()) };
         }
-        let index = self.read(namespace, image).await?;
-        let unusable = |source| Problem::Manifest { manifest: image.digest.clone(), source };
-        let index = Index::parse(index.bytes()).map_err(unusable)?;
-        let manifests = index.manifests.into_iter().take(MAX_MANIFESTS).map(|(manifest, _)| manifest);
-        let is_there = |manifest: &Descriptor| self.inventory.has_seen(namespace, &manifest.digest);
-        // Those of other platforms are seldom there: first the ones that are.
-        let (seen, unseen): (Vec<_>, Vec<_>) = manifests.partition(is_there);
-        for manifest in seen.iter().chain(&unseen) {
+        for manifest in self.manifests_of(namespace, image).await? {
             // Some entries are no images: attestations.
-            match self.layers_of(namespace, manifest).await {
+            match self.layers_of(namespace, &manifest).await {
                 Ok(layers) if layers.are_below(parent) && layers.top().is_some() => return Ok(layers),
                 _ => {}
             }
@@ -99,8 +92,42 @@ impl RunGate {
         Ok(images)
     }
 
-    /// What was read once is not read again: a digest stands for the same layers for ever.
-    async fn layers_of(&self, namespace: &str, descriptor: &Descriptor) -> Result<Layers, Problem> {
+    /// The manifests of an image: its own, or those that its index lists, also attestations and those of other platforms.
+    /// The latter are seldom there: first the ones that are.
+    pub(in crate::judge) async fn manifests_of(
+        &self,
+        namespace: &str,
+        image: &Descriptor,
+    ) -> Result<Vec<Descriptor>, Problem> {
+        if !media_type::is_index(&image.media_type) {
+            return Ok(vec![image.clone()]);
+        }
+        let index = self.read(namespace, image).await?;
+        let unusable = |source| Problem::Manifest { manifest: image.digest.clone(), source };
+        let index = Index::parse(index.bytes()).map_err(unusable)?;
+        let manifests = index.manifests.into_iter().take(MAX_MANIFESTS).map(|(manifest, _)| manifest);
+        let is_there = |manifest: &Descriptor| self.inventory.has_seen(namespace, &manifest.digest);
+        let (mut manifests, unseen): (Vec<_>, Vec<_>) = manifests.partition(is_there);
+        manifests.extend(unseen);
+        Ok(manifests)
+    }
+
+    /// The blobs of a manifest's layers, base first.
+    pub(in crate::judge) async fn blobs_of(
+        &self,
+        namespace: &str,
+        manifest: &Descriptor,
+    ) -> Result<Vec<Descriptor>, Problem> {
+        Ok(self.manifest(namespace, manifest).await?.layers)
+    }
+
+    /// The layers of a manifest, and the snapshots that unpacking them makes. What was read once is not read again: a
+    /// digest stands for the same layers for ever.
+    pub(in crate::judge) async fn layers_of(
+        &self,
+        namespace: &str,
+        descriptor: &Descriptor,
+    ) -> Result<Layers, Problem> {
         if let Some(known) = self.known().get(&descriptor.digest) {
             return Ok(known.clone());
         }
@@ -118,11 +145,15 @@ impl RunGate {
     }
 
     async fn read_layers(&self, namespace: &str, descriptor: &Descriptor) -> Result<Layers, Problem> {
-        let manifest = self.read(namespace, descriptor).await?;
-        let unusable = |source| Problem::Manifest { manifest: descriptor.digest.clone(), source };
-        let manifest = Manifest::parse(manifest.bytes()).map_err(unusable)?;
+        let manifest = self.manifest(namespace, descriptor).await?;
         let config = self.read(namespace, &manifest.config).await?;
         Ok(Layers::of(descriptor, &manifest, config.bytes())?)
+    }
+
+    async fn manifest(&self, namespace: &str, descriptor: &Descriptor) -> Result<Manifest, Problem> {
+        let manifest = self.read(namespace, descriptor).await?;
+        let unusable = |source| Problem::Manifest { manifest: descriptor.digest.clone(), source };
+        Manifest::parse(manifest.bytes()).map_err(unusable)
     }
 
     async fn read(&self, namespace: &str, descriptor: &Descriptor) -> Result<Blob, Problem> {

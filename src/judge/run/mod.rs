@@ -14,7 +14,7 @@ mod snapshot;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use self::problem::Problem;
+pub(super) use self::problem::Problem;
 use self::snapshot::{Below, Own};
 use super::inventory::Inventory;
 use super::local::LocalImages;
@@ -325,7 +325,7 @@ fn for_people(question: &StartQuestion) -> String {
     format!("container {}", excerpt(&question.container))
 }
 
-fn image_for_people(record: &ImageRecord) -> String {
+pub(super) fn image_for_people(record: &ImageRecord) -> String {
     let name = excerpt(&record.name);
     if name.contains('@') { name } else { format!("{name}@{}", record.target.digest) }
 }

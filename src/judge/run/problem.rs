@@ -12,7 +12,7 @@ use crate::verify::{Answer, Verdict};
 
 /// Why a container is not started, besides what its image's verdict says.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Problem {
+pub enum Problem {
     #[error("containerd has no such container in the namespace that its bundle lies in{}", asked(.asked_by))]
     UnknownContainer { asked_by: String },
     #[error("the container names no image, so nobody vouches for what it is made of")]
@@ -47,7 +47,7 @@ pub(super) enum Problem {
 
 impl Problem {
     /// Whether this says something about the container, or only that nobody could find out.
-    pub(super) fn answer(&self) -> Answer {
+    pub(in crate::judge) fn answer(&self) -> Answer {
         match self {
             Self::Volume { verdict, .. } => verdict.answer(),
             Self::Manifest { .. }
