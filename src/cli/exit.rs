@@ -78,6 +78,14 @@ impl Failure {
         }
     }
 
+    /// What the daemon says stood in the way.
+    pub(super) fn told(code: &str, message: String, remedy: &str) -> Self {
+        let remedy = (!remedy.is_empty()).then(|| remedy.to_owned());
+        // A process says it once and ends.
+        let code = Code(String::leak(code.to_owned()));
+        Self { exit: Exit::Inconclusive, code, message, remedy, check: None }
+    }
+
     /// The same failure, said of this file.
     pub(super) fn in_file(self, path: &Path) -> Self {
         Self { message: format!("{}: {}", path.display(), self.message), ..self }

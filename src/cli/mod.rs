@@ -5,6 +5,7 @@
 
 mod cert;
 mod doctor;
+mod enroll;
 mod exit;
 mod inspect;
 mod install;
@@ -59,6 +60,8 @@ enum Command {
     /// Add trust anchors; make certificates for testing.
     #[command(subcommand)]
     Cert(cert::Command),
+    /// Have the daemon take what was unpacked before it was there into its ledger, once it is verified.
+    Enroll(enroll::Arguments),
     /// Put pratique's hooks into containerd's configuration.
     Install(install::InstallArguments),
     /// Take exactly those hooks out again.
@@ -101,6 +104,7 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Ls(arguments) => block_on(ls::run(arguments, output)),
         Command::Inspect(arguments) => block_on(inspect::run(arguments, output)),
         Command::Cert(command) => cert::run(command, output),
+        Command::Enroll(arguments) => block_on(enroll::run(arguments, output)),
         Command::Install(arguments) => block_on(install::install(arguments, output)),
         Command::Uninstall(arguments) => install::uninstall(arguments, output),
         Command::Doctor(arguments) => block_on(doctor::run(arguments, output)),

@@ -14,7 +14,7 @@ use super::decisions::{Decided, Decisions};
 use super::metrics::Metrics;
 use super::question::{self, Asked, InvalidQuestion};
 use crate::clock;
-use crate::judge::{Answered, Judge, Question, RunGate, UnpackGate};
+use crate::judge::{Answered, Enroller, Judge, Question, RunGate, UnpackGate};
 use crate::ledger::Ledger;
 use crate::oci::Descriptor;
 use crate::policy::Mode;
@@ -28,6 +28,7 @@ pub(super) struct Desk {
     judge: Judge,
     layers: Option<UnpackGate>,
     starts: Option<RunGate>,
+    enroller: Option<Enroller>,
     ledger: Option<Arc<Ledger>>,
     mode: Mode,
     decisions: Decisions,
@@ -70,6 +71,7 @@ impl Desk {
             judge,
             layers: None,
             starts: None,
+            enroller: None,
             ledger: None,
             mode,
             decisions: Decisions::new(),
@@ -87,9 +89,18 @@ impl Desk {
         Self { starts: Some(starts), ..self }
     }
 
+    /// The same desk, which takes what was unpacked before into the ledger.
+    pub(super) fn with_enroller(self, enroller: Enroller) -> Self {
+        Self { enroller: Some(enroller), ..self }
+    }
+
     /// The same desk, which writes down what was let through.
     pub(super) fn with_ledger(self, ledger: Arc<Ledger>) -> Self {
         Self { ledger: Some(ledger), ..self }
+    }
+
+    pub(super) fn enroller(&self) -> Option<&Enroller> {
+        self.enroller.as_ref()
     }
 
     pub(super) fn starts(&self) -> Option<&RunGate> {
@@ -228,7 +239,7 @@ pub(super) fn panicked() -> Problem {
     Problem::new("internal-error", "pratiqued failed while it looked at this image", remedy)
 }
 
-fn as_proto(answer: Answer) -> proto::Answer {
+pub(super) fn as_proto(answer: Answer) -> proto::Answer {
     match answer {
         Answer::Admit => proto::Answer::Admit,
         Answer::Deny => proto::Answer::Deny,

@@ -5,6 +5,7 @@
 
 mod decisions;
 mod desk;
+mod enroll;
 mod error;
 mod findings;
 mod hook_socket;
@@ -43,8 +44,8 @@ use crate::clock;
 use crate::config::{NodeConfig, NotationDir, RegistryConfig};
 use crate::hook::diff::{DiffService, Nonces};
 use crate::judge::{
-    Bounds, CacheOptions, Court, Inventory, Judge, LocalImages, Places, Reconciler, RunGate, RunOptions, UnpackGate,
-    UnpackOptions,
+    Bounds, CacheOptions, Court, Enroller, Inventory, Judge, LocalImages, Places, Reconciler, RunGate, RunOptions,
+    UnpackGate, UnpackOptions,
 };
 use crate::ledger::{Evidence, Ledger};
 use crate::policy::Reconcile;
@@ -224,11 +225,13 @@ impl Gates {
         if config.gates.diff {
             desk = desk.with_layers(UnpackGate::new(inventory(), unpack_options(config)));
         }
+        let containerd = Arc::new(self.containerd.clone());
+        let run_gate = || RunGate::new(Arc::clone(&containerd) as _, inventory(), ledger(), run_options(config));
         if config.gates.run {
-            let containerd = Arc::new(self.containerd.clone());
-            desk = desk.with_starts(RunGate::new(containerd, inventory(), ledger(), run_options(config)));
+            desk = desk.with_starts(run_gate());
         }
-        desk
+        // Also where starts are not asked about: what is there is enrolled before they are.
+        desk.with_enroller(Enroller::new(run_gate(), containerd, ledger()))
     }
 }
 

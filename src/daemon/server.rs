@@ -13,14 +13,15 @@ use tonic::{Request, Response, Status};
 
 use super::decisions::Decided;
 use super::desk::Desk;
+use super::enroll;
 use super::question::excerpt;
 use super::reload::Reloads;
 use super::sockets::Socket;
 use crate::proto::frame::MAX_MESSAGE;
 use crate::proto::pratique_server::{Pratique, PratiqueServer};
 use crate::proto::{
-    CheckRequest, CheckResponse, Decision, ExplainRequest, ExplainResponse, StatusRequest, StatusResponse,
-    WatchDecisionsRequest,
+    CheckRequest, CheckResponse, Decision, EnrollEvent, EnrollRequest, ExplainRequest, ExplainResponse, StatusRequest,
+    StatusResponse, WatchDecisionsRequest,
 };
 
 /// How many calls of one connection are served at once.
@@ -84,6 +85,13 @@ impl Pratique for Service {
         let before = stream::iter(before.into_iter().map(|decided| Ok(decided.decision.clone())));
         let watched = before.chain(stream::unfold(Some(feed), next_decision));
         Ok(Response::new(watched.take_until(Box::pin(until(self.draining.clone()))).boxed()))
+    }
+
+    type EnrollStream = Pin<Box<dyn Stream<Item = Result<EnrollEvent, Status>> + Send>>;
+
+    async fn enroll(&self, request: Request<EnrollRequest>) -> Result<Response<Self::EnrollStream>, Status> {
+        let events = enroll::events(Arc::clone(&self.desk), request.into_inner(), until(self.draining.clone()));
+        Ok(Response::new(events.map(Ok).boxed()))
     }
 
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {

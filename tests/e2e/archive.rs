@@ -50,6 +50,34 @@ impl Layout {
         self.with_manifest(&manifest.to_string())
     }
 
+    /// One more layer on top, of what lies in this folder. Whiteouts are in it as files with the names that layers give them.
+    pub fn with_layer(self, folder: &Path) -> Self {
+        let archive = self.0.with_extension("layer");
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(folder).args(["--sort=name", "--numeric-owner", "-cf"]).arg(&archive).arg(".");
+        succeed(&mut tar);
+        let bytes = fs::read(&archive).expect("the layer can be read");
+        let layer = Digest::sha256(&bytes).to_string();
+        fs::write(self.blob(&layer), &bytes).expect("the layout can be written");
+        let mut manifest = self.document(&self.digest());
+        let mut config = self.document(manifest["config"]["digest"].as_str().expect("a config"));
+        config["rootfs"]["diff_ids"].as_array_mut().expect("a list").push(json!(layer));
+        let media_type = "application/vnd.oci.image.layer.v1.tar";
+        let entry = json!({"mediaType": media_type, "digest": layer, "size": bytes.len()});
+        manifest["layers"].as_array_mut().expect("a list").push(entry);
+        let (digest, size) = self.put(&config.to_string());
+        manifest["config"]["digest"] = json!(digest);
+        manifest["config"]["size"] = json!(size);
+        self.with_manifest(&manifest.to_string())
+    }
+
+    /// The digests of the image's layers, base first.
+    pub fn layers(&self) -> Vec<String> {
+        let manifest = self.document(&self.digest());
+        let layers = manifest["layers"].as_array().expect("a list");
+        layers.iter().map(|layer| layer["digest"].as_str().expect("a digest").to_owned()).collect()
+    }
+
     /// The same image in a manifest that containerd reads and a strict reader does not: Go's JSON does not tell `Layers`
     /// from `layers`.
     pub fn with_odd_manifest(self) -> Self {

@@ -27,6 +27,7 @@ mod signature;
 mod tools;
 
 mod doctor;
+mod enroll;
 mod envelopes;
 mod install;
 mod interop;

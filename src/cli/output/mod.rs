@@ -4,10 +4,12 @@
 //! to write are passed over.
 
 mod human;
+mod progress;
 
 use std::fmt;
 use std::io::Write;
 
+pub(super) use progress::Progress;
 use serde::Serialize;
 
 use super::Output;
@@ -22,6 +24,11 @@ pub(super) fn print<T: Serialize>(output: Output, result: &T, text: impl FnOnce(
         Output::Text => to_stdout(&text()),
         Output::Json => to_stdout(&json(result)),
     }
+}
+
+/// One line of a result of which more is to come.
+pub(super) fn line(text: &str) {
+    to_stdout(&printable(text));
 }
 
 /// A verdict; its hint goes to stderr.
