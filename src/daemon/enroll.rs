@@ -115,3 +115,29 @@ fn failed(code: &str, message: &str, remedy: Option<&str>) -> Event {
     let remedy = remedy.unwrap_or_default().to_owned();
     Event::Failed(EnrollFailure { code: code.to_owned(), message: message.to_owned(), remedy })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::testing::judge;
+    use crate::policy::Mode;
+
+    async fn told(stop: impl Future<Output = ()> + Send + 'static) -> Vec<Event> {
+        let desk = Arc::new(Desk::new(judge(), Mode::Enforce));
+        let events = events(desk, EnrollRequest::default(), stop);
+        events.filter_map(|event| std::future::ready(event.event)).collect().await
+    }
+
+    #[tokio::test]
+    async fn a_daemon_without_a_ledger_says_so_and_that_is_the_end() {
+        let told = told(std::future::pending()).await;
+        let [Event::Failed(failure)] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!(failure.code, "gate-not-served");
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_ends_gives_an_end_to_its_events() {
+        let told = told(std::future::ready(())).await;
+        assert!(matches!(told.as_slice(), [Event::Failed(_)]), "{told:?}");
+    }
+}

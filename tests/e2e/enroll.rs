@@ -85,8 +85,9 @@ fn does_not_enroll(scene: &Scene, arguments: &[&str], status: i32, code: &str) -
 /// The only file of this path in the directories of a snapshotter.
 fn file(scene: &Scene, snapshotter: &str, path: &str) -> PathBuf {
     let snapshots = scene.dir().join(format!("root/io.containerd.snapshotter.v1.{snapshotter}/snapshots"));
+    let below = if snapshotter == "overlayfs" { "fs" } else { "" };
     let directories = fs::read_dir(snapshots).expect("the snapshotter has a directory");
-    let all = directories.map(|entry| entry.expect("an entry").path().join("fs").join(path));
+    let all = directories.map(|entry| entry.expect("an entry").path().join(below).join(path));
     let found: Vec<PathBuf> = all.filter(|path| path.symlink_metadata().is_ok()).collect();
     let [only] = found.as_slice() else { panic!("{path} is there {} times", found.len()) };
     only.clone()
@@ -188,30 +189,34 @@ fn an_image_that_is_not_admitted_is_not_enrolled_and_its_signed_twin_is() {
 #[test]
 fn a_directory_that_was_written_to_is_not_enrolled_and_its_twin_is() {
     let mut scene = before();
-    let (tampered, twin) = (scene.signed("tampered", "tampered"), scene.signed("twin", "twin"));
-    for image in [&tampered, &twin] {
-        unpack(&scene, "default", "overlayfs", image);
-    }
+    let twin = scene.signed("twin", "twin");
     let folder = scene.folder().join("marked");
     fs::create_dir_all(folder.join("etc")).unwrap();
     fs::write(folder.join("etc/marked"), "as it was").unwrap();
     let marked = Layout::copy(&scene, &layout("marked", &[]), "marked").with_layer(&folder);
     let marked = scene.push_layout(marked.path(), "marked");
     scene.notation.sign(&marked, RELEASE, &[]);
-    unpack(&scene, "default", "overlayfs", &marked);
+    let snapshotters = ["overlayfs", "native"];
+    for snapshotter in snapshotters {
+        unpack(&scene, "default", snapshotter, &twin);
+        unpack(&scene, "default", snapshotter, &marked);
+    }
     install(&mut scene);
-    let path = file(&scene, "overlayfs", "etc/marked");
-    fs::write(&path, "evil thing").unwrap();
-    let said = does_not_enroll(&scene, &["--all"], 1, "layer-differs");
-    assert!(said.contains("`/etc/marked` has another content"), "{said}");
-    assert!(said.contains("2 enrolled") && said.contains("1 denied"), "{said}");
-    is_refused(&scene, "default", "overlayfs", &marked, "rootfs-not-recorded");
-    assert_eq!(start(&scene, "default", "overlayfs", &twin).as_deref(), Ok("twin"));
-    // The same bytes again, and the same instant.
-    fs::write(&path, "as it was").unwrap();
-    succeed(Command::new("touch").arg("--reference").arg(folder.join("etc/marked")).arg(&path));
-    enrolls(&scene, &[&marked.reference], "enrolled");
-    assert_eq!(start(&scene, "default", "overlayfs", &marked).as_deref(), Ok("marked"));
+    for snapshotter in snapshotters {
+        let path = file(&scene, snapshotter, "etc/marked");
+        let only = ["--snapshotter", snapshotter];
+        fs::write(&path, "evil thing").unwrap();
+        let said = does_not_enroll(&scene, &[&["--all"], only.as_slice()].concat(), 1, "layer-differs");
+        assert!(said.contains("`/etc/marked` has another content"), "{said}");
+        assert!(said.contains("1 enrolled") && said.contains("1 denied"), "{said}");
+        is_refused(&scene, "default", snapshotter, &marked, "rootfs-not-recorded");
+        assert_eq!(start(&scene, "default", snapshotter, &twin).as_deref(), Ok("twin"));
+        // The same bytes again, and the same instant.
+        fs::write(&path, "as it was").unwrap();
+        succeed(Command::new("touch").arg("--reference").arg(folder.join("etc/marked")).arg(&path));
+        enrolls(&scene, &[&[marked.reference.as_str()], only.as_slice()].concat(), "enrolled");
+        assert_eq!(start(&scene, "default", snapshotter, &marked).as_deref(), Ok("marked"));
+    }
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub struct Enrolled {
     pub digest: String,
     /// The snapshotter; empty where it did not come so far.
     pub snapshotter: String,
-    /// Whether containers of it can be started now.
+    /// Whether anything that was found stands in the way of starting containers of it.
     pub answer: Answer,
     /// The stable code of the reason.
     pub code: Code,

@@ -145,8 +145,8 @@ impl Work<'_> {
 
     async fn compare_in(&self, step: Step<'_>, directory: &Path, key: &str) -> Result<(), EnrollError> {
         let (containerd, place, layer) = (&self.enroller.containerd, step.place, step.layer());
-        let until = clock::now() + step.time() + GRACE;
-        let mounts = containerd.prepare(place, key, step.parent(), until).await?;
+        let until = Instant::now() + step.time();
+        let mounts = containerd.prepare(place, key, step.parent(), clock::now() + step.time() + GRACE).await?;
         let scratch = written(&mounts, place)?;
         let unpacked = containerd.unpack(place.namespace, step.blob, &mounts).await;
         // The gate has written down what was unpacked there, as it does for every layer.
@@ -155,7 +155,7 @@ impl Work<'_> {
         if ChainId::on(step.below, &unpacked) != *step.chain {
             return Err(EnrollError::Altered { layer });
         }
-        let (own, events, until) = (directory.to_owned(), self.events.clone(), Instant::now() + step.time());
+        let (own, events) = (directory.to_owned(), self.events.clone());
         let goes_on = move || Instant::now() < until && !events.is_closed();
         let compared = tokio::task::spawn_blocking(move || tree::difference(&own, &scratch, goes_on)).await;
         let directory = directory.to_owned();
