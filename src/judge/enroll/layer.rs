@@ -14,7 +14,7 @@ use crate::judge::aside;
 use crate::judge::run::Problem;
 use crate::oci::{Descriptor, Digest};
 use crate::remedy::one_line;
-use crate::rootfs::{ChainId, Mount, Origin, RootFilesystem, RootfsError};
+use crate::rootfs::{ChainId, DOCKER, INIT_SUFFIX, Mount, Origin, RootFilesystem, RootfsError};
 use crate::source::containerd::{Place, SCRATCH_PREFIX};
 use crate::source::tree;
 
@@ -42,11 +42,15 @@ pub(super) struct Step<'a> {
     pub(super) bytes: u64,
 }
 
-impl Step<'_> {
-    fn parent(&self) -> &str {
-        self.below.map_or("", ChainId::as_str)
-    }
+/// Where a layer is kept.
+#[derive(Debug)]
+struct Kept {
+    directory: PathBuf,
+    /// What its snapshot was made on.
+    parent: String,
+}
 
+impl Step<'_> {
     fn layer(&self) -> Digest {
         self.blob.digest.clone()
     }
@@ -64,7 +68,7 @@ impl Work<'_> {
         begun: LayerBegun,
         counts: &mut LayerCounts,
     ) -> Result<(), EnrollError> {
-        let directory = self.directory_of(step).await?;
+        let Kept { directory, parent } = self.kept(step).await?;
         if self.is_known(&directory, step)? {
             counts.known += 1;
             return Ok(());
@@ -78,18 +82,18 @@ impl Work<'_> {
             counts.unverified += 1;
         } else {
             self.tell(EnrollEvent::Layer(begun)).await?;
-            self.compare(step, &directory).await?;
+            self.compare(step, &directory, &parent).await?;
             counts.compared += 1;
         }
         self.record(directory, step.layer())
     }
 
-    /// The directory in which the layer's snapshot keeps it, if that snapshot was made on the one below.
-    async fn directory_of(&self, step: Step<'_>) -> Result<PathBuf, EnrollError> {
+    /// Where the layer's snapshot keeps it, if that snapshot was made on the one below.
+    async fn kept(&self, step: Step<'_>) -> Result<Kept, EnrollError> {
         let (containerd, place, key) = (&self.enroller.containerd, step.place, step.chain.as_str());
         let missing = || Problem::NoSnapshot { key: key.to_owned() };
         let parent = containerd.snapshot(place, key).await?.ok_or_else(missing)?.parent;
-        if parent != step.parent() {
+        if !self.is_on(&parent, step).await? {
             return Err(RootfsError::OtherParent { parent }.into());
         }
         let mounts = containerd.view(place, key).await?.ok_or_else(missing)?;
@@ -97,7 +101,21 @@ impl Work<'_> {
             RootFilesystem::Bound { directory } => Some(directory),
             RootFilesystem::Overlaid { lower, .. } => lower.into_iter().next(),
         };
-        Ok(topmost.ok_or_else(missing)?)
+        Ok(Kept { directory: topmost.ok_or_else(missing)?, parent })
+    }
+
+    /// Whether a snapshot with this parent was made on the layers below. An image that docker has committed from a
+    /// container has docker's own snapshot between; whether that holds nothing is looked at when something is started.
+    async fn is_on(&self, parent: &str, step: Step<'_>) -> Result<bool, EnrollError> {
+        let below = step.below.map_or("", ChainId::as_str);
+        if parent == below {
+            return Ok(true);
+        }
+        if step.place.namespace != DOCKER || !parent.ends_with(INIT_SUFFIX) {
+            return Ok(false);
+        }
+        let between = self.enroller.containerd.snapshot(step.place, parent).await?;
+        Ok(between.is_some_and(|between| between.parent == below))
     }
 
     /// Whether the directory is known to hold the layer. What is known to hold something else stays as it is known.
@@ -129,10 +147,10 @@ impl Work<'_> {
 
     /// Unpacks the layer once more and compares, within its time and for as long as somebody listens. What was unpacked
     /// is taken away again in any case.
-    async fn compare(&self, step: Step<'_>, directory: &Path) -> Result<(), EnrollError> {
+    async fn compare(&self, step: Step<'_>, directory: &Path, parent: &str) -> Result<(), EnrollError> {
         let (key, limit) = (key()?, step.time());
         let outcome = tokio::select! {
-            outcome = tokio::time::timeout(limit, self.compare_in(step, directory, &key)) => {
+            outcome = tokio::time::timeout(limit, self.compare_in(step, directory, parent, &key)) => {
                 outcome.unwrap_or(Err(EnrollError::TimedOut { layer: step.layer(), limit }))
             }
             () = self.events.closed() => Err(EnrollError::Stopped),
@@ -143,10 +161,10 @@ impl Work<'_> {
         outcome
     }
 
-    async fn compare_in(&self, step: Step<'_>, directory: &Path, key: &str) -> Result<(), EnrollError> {
+    async fn compare_in(&self, step: Step<'_>, directory: &Path, parent: &str, key: &str) -> Result<(), EnrollError> {
         let (containerd, place, layer) = (&self.enroller.containerd, step.place, step.layer());
         let until = Instant::now() + step.time();
-        let mounts = containerd.prepare(place, key, step.parent(), clock::now() + step.time() + GRACE).await?;
+        let mounts = containerd.prepare(place, key, parent, clock::now() + step.time() + GRACE).await?;
         let scratch = written(&mounts, place)?;
         let unpacked = containerd.unpack(place.namespace, step.blob, &mounts).await;
         // The gate has written down what was unpacked there, as it does for every layer.

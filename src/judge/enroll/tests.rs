@@ -195,6 +195,10 @@ impl Scene {
     }
 
     fn with(name: &str, hangs: bool) -> Self {
+        Self::placed(NS, name, hangs)
+    }
+
+    fn placed(namespace: &str, name: &str, hangs: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Arc::new(Ledger::open(&dir.path().join("ledger.redb")).unwrap());
         let store = Arc::new(Store::default());
@@ -215,22 +219,22 @@ impl Scene {
         let inventory = Arc::new(Inventory::new(store));
         let gate = RunGate::new(Arc::clone(&containerd) as Arc<dyn Made>, inventory, Arc::clone(&ledger), OPTIONS);
         let enroller = Enroller::new(gate, Arc::clone(&containerd) as Arc<dyn Workshop>, Arc::clone(&ledger));
-        let chain = Self::unpacked(&containerd, name);
+        let chain = Self::unpacked(&containerd, namespace, name);
         Self { _dir: dir, containerd, ledger, judge, enroller, chain }
     }
 
-    fn unpacked(containerd: &Fake, name: &str) -> Vec<String> {
+    fn unpacked(containerd: &Fake, namespace: &str, name: &str) -> Vec<String> {
         let texts = ["base", "top"];
         let (config, manifest) = image_of(name, &texts);
-        containerd.store.hold(NS, &config);
-        containerd.store.hold(NS, &manifest);
+        containerd.store.hold(namespace, &config);
+        containerd.store.hold(namespace, &manifest);
         let target = manifest.descriptor().clone();
         containerd.images.lock().unwrap().push(ImageRecord { name: name.into(), target });
         let chain = DiffIds::parse(config.bytes()).unwrap().chain();
         let mut below = String::new();
         for (index, text) in texts.into_iter().enumerate() {
             let descriptor = layer(text);
-            containerd.store.hold(NS, &Blob::of(&descriptor.media_type, text.as_bytes().to_vec()));
+            containerd.store.hold(namespace, &Blob::of(&descriptor.media_type, text.as_bytes().to_vec()));
             // What is not compressed unpacks to itself.
             let out = (text.into(), descriptor.digest.clone());
             containerd.unpacked.lock().unwrap().insert(descriptor.digest, out);
@@ -349,6 +353,24 @@ async fn a_chain_that_was_not_made_on_the_images_layers_is_not_looked_at() {
     assert_eq!(scene.code(&all()).await, "rootfs-other-image");
     scene.containerd.snapshots.lock().unwrap().remove(&scene.chain[1]);
     assert_eq!(scene.code(&all()).await, "not-unpacked");
+}
+
+#[tokio::test]
+async fn dockers_own_snapshot_may_lie_between_in_dockers_namespace() {
+    for (namespace, code) in [(NS, "rootfs-other-image"), ("moby", "enrolled")] {
+        let scene = Scene::placed(namespace, OPEN, false);
+        let mut snapshots = scene.containerd.snapshots.lock().unwrap();
+        snapshots.insert(scene.chain[1].clone(), "c1-init".into());
+        snapshots.insert("c1-init".into(), scene.chain[0].clone());
+        drop(snapshots);
+        assert_eq!(scene.code(&all()).await, code, "{namespace}");
+    }
+    let scene = Scene::placed("moby", OPEN, false);
+    let mut snapshots = scene.containerd.snapshots.lock().unwrap();
+    snapshots.insert(scene.chain[1].clone(), "c1-init".into());
+    snapshots.insert("c1-init".into(), "other".into());
+    drop(snapshots);
+    assert_eq!(scene.code(&all()).await, "rootfs-other-image");
 }
 
 #[tokio::test]
