@@ -357,20 +357,19 @@ async fn a_chain_that_was_not_made_on_the_images_layers_is_not_looked_at() {
 
 #[tokio::test]
 async fn dockers_own_snapshot_may_lie_between_in_dockers_namespace() {
-    for (namespace, code) in [(NS, "rootfs-other-image"), ("moby", "enrolled")] {
+    for (namespace, below, code) in
+        [("moby", None, "enrolled"), (NS, None, "rootfs-other-image"), ("moby", Some("other"), "rootfs-other-image")]
+    {
         let scene = Scene::placed(namespace, OPEN, false);
-        let mut snapshots = scene.containerd.snapshots.lock().unwrap();
-        snapshots.insert(scene.chain[1].clone(), "c1-init".into());
-        snapshots.insert("c1-init".into(), scene.chain[0].clone());
-        drop(snapshots);
+        let below = below.map_or_else(|| scene.chain[0].clone(), str::to_owned);
+        scene
+            .containerd
+            .snapshots
+            .lock()
+            .unwrap()
+            .extend([(scene.chain[1].clone(), "c1-init".to_owned()), ("c1-init".to_owned(), below)]);
         assert_eq!(scene.code(&all()).await, code, "{namespace}");
     }
-    let scene = Scene::placed("moby", OPEN, false);
-    let mut snapshots = scene.containerd.snapshots.lock().unwrap();
-    snapshots.insert(scene.chain[1].clone(), "c1-init".into());
-    snapshots.insert("c1-init".into(), "other".into());
-    drop(snapshots);
-    assert_eq!(scene.code(&all()).await, "rootfs-other-image");
 }
 
 #[tokio::test]
