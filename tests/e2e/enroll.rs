@@ -367,6 +367,55 @@ fn what_a_killed_daemon_has_left_goes_by_itself() {
     });
 }
 
+fn docker(scene: &Scene, arguments: &[&str]) -> String {
+    scene.try_docker(arguments).unwrap_or_else(|message| panic!("docker {arguments:?}: {message}"))
+}
+
+/// Pushes an image that docker has made, and signs it.
+fn signed_by_docker(scene: &Scene, reference: &str) {
+    docker(scene, &["push", "--quiet", reference]);
+    let listed = succeed(scene.ctr().args(["--namespace", "moby", "images", "ls", &format!("name=={reference}")]));
+    let digest = listed.split_whitespace().find(|word| word.starts_with("sha256:")).expect("a digest").to_owned();
+    scene.notation.sign(&Image { reference: reference.to_owned(), digest }, RELEASE, &[]);
+}
+
+#[test]
+fn what_docker_has_pulled_built_and_committed_runs_once_it_is_enrolled() {
+    let mut scene = before();
+    scene.node.start_docker();
+    let app = scene.signed("app", "app").reference;
+    let (built, committed) = (app.replace("/app:", "/built:"), app.replace("/app:", "/committed:"));
+    docker(&scene, &["pull", "--quiet", &app]);
+    // Files, links, a whiteout and a directory that hides the one below it, made by a container and not by unpacking.
+    let changes =
+        "echo x >/etc/x; ln /etc/x /etc/y; rm /bin/touch; rm -r /layers; mkdir /layers; echo new >/layers/new";
+    let context = scene.folder().join("context");
+    fs::create_dir_all(&context).unwrap();
+    fs::write(context.join("Dockerfile"), format!("FROM {app}\nRUN {changes}\n")).unwrap();
+    let context = context.to_str().unwrap();
+    docker(&scene, &["build", "--quiet", "--network", "none", "--tag", &built, context]);
+    docker(&scene, &["run", "--name", "changed", "--network", "none", &app, "sh", "-c", changes]);
+    docker(&scene, &["commit", "--change", "CMD [\"/bin/echo\",\"app\"]", "changed", &committed]);
+    docker(&scene, &["rm", "changed"]);
+    signed_by_docker(&scene, &built);
+    signed_by_docker(&scene, &committed);
+
+    install(&mut scene);
+    let run = |image: &str| scene.try_docker(&["run", "--rm", "--network", "none", image]);
+    for image in [&app, &built, &committed] {
+        // That it was not signed yet is kept in mind for a moment.
+        wait_until(&format!("{image} is refused for where it comes from"), UNPACK_LIMIT, || {
+            let message = run(image).expect_err("nobody has seen it unpacked");
+            message.contains("[rootfs-not-recorded]").then_some(())
+        });
+    }
+    let said = enrolls(&scene, &["--all", "--namespace", "moby"], "enrolled");
+    assert!(said.contains("3 enrolled, 0 before, 0 not unpacked, 0 denied, 0 could not be told"), "{said}");
+    for image in [&app, &built, &committed] {
+        assert_eq!(run(image).as_deref().map(str::trim_end), Ok("app"), "{image}");
+    }
+}
+
 #[test]
 fn who_is_asked_and_does_not_answer_is_named() {
     let mut scene = before();
