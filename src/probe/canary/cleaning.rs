@@ -1,5 +1,7 @@
 //! Nothing of a visit is left: what is in its namespace goes, and then the namespace.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use containerd_client::services::v1::containers_client::ContainersClient;
@@ -26,6 +28,8 @@ const CLEANING: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 /// After this a namespace is one that somebody has left behind, in seconds: no visit takes so long.
 const FORGOTTEN: i64 = 600;
+/// Where the shim has the runtime keep what it knows of containers, a directory for each namespace.
+const STATE_OF_RUNTIMES: &str = "/run/containerd/runc";
 /// SIGKILL.
 const KILL: u32 = 9;
 
@@ -41,14 +45,17 @@ impl Scratch {
             let _ = self.empty().await;
             let request = self.timed(DeleteNamespaceRequest { name: self.namespace.clone() });
             match NamespacesClient::new(self.channel.clone()).delete(request).await {
-                Ok(_) => return Ok(()),
-                Err(status) if status.code() == tonic::Code::NotFound => return Ok(()),
+                Ok(_) => break,
+                Err(status) if status.code() == tonic::Code::NotFound => break,
                 Err(status) if Instant::now() > deadline => {
                     return Err(format!("the namespace {} is left behind: {}", self.namespace, said(&status)));
                 }
                 Err(_) => {}
             }
         }
+        // The shim has the runtime make it, and nobody removes it. It stays if there is anything in it.
+        let _ = fs::remove_dir(Path::new(STATE_OF_RUNTIMES).join(&self.namespace));
+        Ok(())
     }
 
     /// Removes namespaces that somebody has left behind who could not clean up.
