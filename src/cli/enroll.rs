@@ -141,8 +141,9 @@ fn broken_off(socket: &Path) -> Failure {
     Failure::unreadable("enroll-stopped", message, Some("run it again: it goes on where it was broken off"))
 }
 
+/// What changes comes first: the terminal may be too narrow for the rest.
 fn under_way(EnrolledLayer { image, snapshotter, number, of, size }: &EnrolledLayer) -> String {
-    format!("{image} with {snapshotter}: unpacking and comparing layer {number} of {of} ({} KiB)", size.div_ceil(1024))
+    format!("comparing layer {number} of {of} with {snapshotter}, {} KiB: {image}", size.div_ceil(1024))
 }
 
 impl Document {

@@ -6,8 +6,8 @@ use crate::remedy::cut;
 
 /// To the beginning of the line, and away with what stands there (ECMA-48, "erase in line").
 const OVERWRITE: &str = "\r\x1b[K";
-/// So that it stays one line on a usual terminal.
-const WIDTH: usize = 100;
+/// So that it stays one line on a terminal of 80 columns.
+const WIDTH: usize = 78;
 
 /// A line on stderr where that is a terminal, and nothing where it is not.
 #[derive(Default)]
