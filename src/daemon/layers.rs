@@ -19,10 +19,11 @@ use super::sockets::Socket;
 use crate::clock;
 use crate::hook::diff::{DiffService, LayerGate, LayerRequest, LayerResponse};
 use crate::judge::{Answered, LayerAnswer, LayerQuestion, aside};
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Digest};
 use crate::proto::Stage;
 use crate::proto::containerd::diff_server::DiffServer;
-use crate::verify::{Problem, Verdict, VerdictInput};
+use crate::rootfs::Unpacked;
+use crate::verify::{Answer, Problem, Verdict, VerdictInput};
 
 /// The largest question, in bytes: what containerd itself takes and sends at most.
 const MAX_QUESTION: usize = 16 * 1024 * 1024;
@@ -50,8 +51,9 @@ impl LayerGate for Desk {
         let (began, at) = (Instant::now(), clock::now());
         let (layer, image) = (request.layer, request.image);
         let question = LayerQuestion { namespace: request.namespace, layer, image };
-        let LayerAnswer { answered, namespace } = self.judged_layer(&question).await;
-        let answered = self.written_down(&question, request.directory.as_deref(), answered);
+        let answer = self.judged_layer(&question).await;
+        let answered = self.written_down(&question, request.directory.as_deref(), &answer).await;
+        let namespace = answer.namespace;
         let asked = Asked {
             stage: Stage::Unpack,
             containerd_namespace: excerpt(namespace.as_deref().unwrap_or_default()),
@@ -74,12 +76,14 @@ impl Desk {
 
     /// What is unpacked is in the ledger before it is unpacked: a container that is made of it could not be started
     /// otherwise. Where it cannot be written down, that takes the place of the answer.
-    fn written_down(&self, question: &LayerQuestion, directory: Option<&Path>, answered: Answered) -> Answered {
+    async fn written_down(&self, question: &LayerQuestion, directory: Option<&Path>, answer: &LayerAnswer) -> Answered {
+        let answered = answer.answered.clone();
         let (Some(ledger), Some(directory)) = (self.ledger(), directory) else { return answered };
         if answered.verdict.permit(self.mode()).is_err() {
             return answered;
         }
-        match aside(|| ledger.record(directory, &question.layer.digest)) {
+        let unpacked = Unpacked { layer: question.layer.digest.clone(), diff_id: self.diff_id(question, answer).await };
+        match aside(|| ledger.record(directory, &unpacked)) {
             Ok(true) => answered,
             Ok(false) => {
                 let directory = directory.display();
@@ -90,11 +94,24 @@ impl Desk {
         }
     }
 
+    /// What the layer is when it is unpacked, as the image says that vouches for it.
+    async fn diff_id(&self, question: &LayerQuestion, answer: &LayerAnswer) -> Option<Digest> {
+        if answer.answered.verdict.answer() != Answer::Admit {
+            return None;
+        }
+        let (namespace, manifest) = (answer.namespace.as_deref()?, answer.manifest.as_ref()?);
+        self.starts()?.diff_id(namespace, manifest, &question.layer.digest).await
+    }
+
     fn unjudged_layer(&self, question: &LayerQuestion, problem: Problem) -> LayerAnswer {
         let (trust, reference) = (self.judge().trust(), layer_for_people(&question.layer));
         let input = VerdictInput { reference: &reference, artifact: &question.layer, trust: &trust, now: clock::now() };
         let verdict = Arc::new(Verdict::unavailable(input, None, problem));
-        LayerAnswer { answered: Answered { verdict, cached: false }, namespace: question.namespace.clone() }
+        LayerAnswer {
+            answered: Answered { verdict, cached: false },
+            namespace: question.namespace.clone(),
+            manifest: None,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Ledger, LedgerError};
 use crate::oci::Digest;
-use crate::rootfs::Origin;
+use crate::rootfs::{Origin, Unpacked};
 
 /// From a path to a [`Record`] in JSON.
 const DIRECTORIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("directories");
@@ -24,6 +24,9 @@ const DIRECTORIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("dir
 struct Record {
     /// None where it was more than one layer.
     layer: Option<Digest>,
+    /// What it is when it is unpacked, where an admitted image said it.
+    #[serde(default)]
+    diff_id: Option<Digest>,
     made: Made,
 }
 
@@ -49,9 +52,9 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error>
 }
 
 impl Ledger {
-    /// Keeps that this layer is about to be unpacked into this directory. False where there is no such directory, and
-    /// nothing is kept.
-    pub fn record(&self, directory: &Path, layer: &Digest) -> Result<bool, LedgerError> {
+    /// Keeps that this layer is about to be unpacked into this directory, or is found there. False where there is no such
+    /// directory, and nothing is kept.
+    pub fn record(&self, directory: &Path, Unpacked { layer, diff_id }: &Unpacked) -> Result<bool, LedgerError> {
         let Some(made) = Made::of(directory) else { return Ok(false) };
         let key = directory.as_os_str().as_bytes();
         self.write("write to", |transaction| {
@@ -61,7 +64,8 @@ impl Ledger {
                 Some(before) if before.layer.as_ref() != Some(layer) => None,
                 _ => Some(layer.clone()),
             };
-            table.insert(key, json(&Record { layer, made }).as_slice())?;
+            let diff_id = diff_id.clone();
+            table.insert(key, json(&Record { layer, diff_id, made }).as_slice())?;
             Ok(true)
         })
     }
@@ -103,7 +107,7 @@ impl Record {
     fn origin(self, directory: &Path) -> Origin {
         match self.layer {
             _ if Made::of(directory).as_ref() != Some(&self.made) => Origin::Replaced,
-            Some(layer) => Origin::Layer(layer),
+            Some(layer) => Origin::Layer(Unpacked { layer, diff_id: self.diff_id }),
             None => Origin::Mixed,
         }
     }
@@ -160,8 +164,9 @@ mod tests {
         }
     }
 
-    fn layer(text: &str) -> Digest {
-        Digest::sha256(text.as_bytes())
+    fn layer(text: &str) -> Unpacked {
+        let diff_id = Some(Digest::sha256(format!("{text}, unpacked").as_bytes()));
+        Unpacked { layer: Digest::sha256(text.as_bytes()), diff_id }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Layers {
     pub manifest: Descriptor,
     /// The layers, base first.
     pub layers: Vec<Digest>,
+    /// What each layer is when it is unpacked. The same may be packed in several ways.
+    pub diff_ids: Vec<Digest>,
     /// The snapshot after each layer, base first.
     pub chain: Vec<ChainId>,
 }
@@ -88,12 +90,18 @@ impl Layers {
             let (in_manifest, in_config) = (layers.len(), diff_ids.0.len());
             return Err(RootfsError::Uneven { manifest: descriptor.digest.clone(), in_manifest, in_config });
         }
-        Ok(Self { manifest: descriptor.clone(), layers, chain: diff_ids.chain() })
+        Ok(Self { manifest: descriptor.clone(), layers, chain: diff_ids.chain(), diff_ids: diff_ids.0 })
     }
 
     /// The snapshot that containers of this image are made on; none where the image has no layers.
     pub fn top(&self) -> Option<&ChainId> {
         self.chain.last()
+    }
+
+    /// What this layer of the image is when it is unpacked.
+    pub fn diff_id(&self, layer: &Digest) -> Option<&Digest> {
+        let place = self.layers.iter().position(|own| own == layer)?;
+        self.diff_ids.get(place)
     }
 
     /// Whether a snapshot with this parent is one of this image.

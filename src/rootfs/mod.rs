@@ -39,7 +39,7 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// This layer was unpacked into it, and nothing else.
-    Layer(Digest),
+    Layer(Unpacked),
     /// Nobody knows where its content comes from.
     Unknown,
     /// Something was unpacked into a directory of this path; it is another directory now.
@@ -48,6 +48,22 @@ pub enum Origin {
     Mixed,
     /// Nothing was, and it holds nothing but what dockerd puts between an image and a container.
     Docker,
+}
+
+/// A layer that was unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unpacked {
+    /// The layer.
+    pub layer: Digest,
+    /// What it is when it is unpacked, as an image says that was admitted when it was; none where no image said it.
+    pub diff_id: Option<Digest>,
+}
+
+impl Unpacked {
+    /// Whether this is the layer, or the same packed in another way.
+    pub fn is(&self, layer: &Digest, diff_id: &Digest) -> bool {
+        self.layer == *layer || self.diff_id.as_ref() == Some(diff_id)
+    }
 }
 
 /// What is found at the place that the container will see as its root.
@@ -93,19 +109,20 @@ impl RootFilesystem {
     }
 }
 
-/// Whether each directory, base first, was made by unpacking the layer at its place. The layers are those of an image
-/// that is admitted, so this is what makes the admission one of the bytes that run.
-pub fn check_unpacked(layers: &[Digest], directories: &[(PathBuf, Origin)]) -> Result<(), RootfsError> {
+/// Whether each directory, base first, was made by unpacking the layer at its place, or one that is the same when it is
+/// unpacked: images that share a layer share its directory, and a registry or an archive may have packed it anew. The
+/// layers are those of an image that is admitted, so this is what makes the admission one of the bytes that run.
+pub fn check_unpacked(image: &Layers, directories: &[(PathBuf, Origin)]) -> Result<(), RootfsError> {
     let directories: Vec<_> = directories.iter().filter(|(_, origin)| *origin != Origin::Docker).collect();
-    if layers.len() != directories.len() {
-        return Err(RootfsError::LayerCount { layers: layers.len(), directories: directories.len() });
+    if image.layers.len() != directories.len() {
+        return Err(RootfsError::LayerCount { layers: image.layers.len(), directories: directories.len() });
     }
-    for (layer, (directory, origin)) in layers.iter().zip(directories) {
+    for ((layer, diff_id), (directory, origin)) in image.layers.iter().zip(&image.diff_ids).zip(directories) {
         let directory = directory.clone();
         match origin {
-            Origin::Layer(unpacked) if unpacked == layer => {}
+            Origin::Layer(unpacked) if unpacked.is(layer, diff_id) => {}
             Origin::Layer(unpacked) => {
-                let (layer, unpacked) = (layer.clone(), unpacked.clone());
+                let (layer, unpacked) = (layer.clone(), unpacked.layer.clone());
                 return Err(RootfsError::OtherLayer { directory, layer, unpacked });
             }
             Origin::Unknown | Origin::Docker => {
@@ -121,6 +138,7 @@ pub fn check_unpacked(layers: &[Digest], directories: &[(PathBuf, Origin)]) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::Descriptor;
     use crate::remedy::Remedy as _;
 
     fn digest(text: &str) -> Digest {
@@ -177,20 +195,31 @@ mod tests {
 
     #[test]
     fn directories_are_the_images_when_each_holds_the_layer_of_its_place() {
-        let layers = [digest("base"), digest("top")];
+        let image = Layers {
+            manifest: Descriptor::of("manifest", b""),
+            layers: vec![digest("base"), digest("top")],
+            diff_ids: vec![digest("base unpacked"), digest("top unpacked")],
+            chain: Vec::new(),
+        };
         let unpacked = |first: Origin, second: Origin| {
             let directories = [("/s/1/fs".into(), first), ("/s/2/fs".into(), second)];
-            check_unpacked(&layers, &directories).map_err(|error| error.code().as_str())
+            check_unpacked(&image, &directories).map_err(|error| error.code().as_str())
         };
-        let (base, top) = (Origin::Layer(digest("base")), Origin::Layer(digest("top")));
+        let layer = |text: &str, diff_id: Option<&str>| {
+            Origin::Layer(Unpacked { layer: digest(text), diff_id: diff_id.map(digest) })
+        };
+        let (base, top) = (layer("base", None), layer("top", None));
         assert_eq!(unpacked(base.clone(), top.clone()), Ok(()));
         assert_eq!(unpacked(top.clone(), base.clone()), Err("rootfs-other-layer"));
+        assert_eq!(unpacked(base.clone(), layer("top packed anew", Some("top unpacked"))), Ok(()));
+        assert_eq!(unpacked(base.clone(), layer("top packed anew", Some("base unpacked"))), Err("rootfs-other-layer"));
+        assert_eq!(unpacked(base.clone(), layer("top packed anew", None)), Err("rootfs-other-layer"));
         assert_eq!(unpacked(base.clone(), Origin::Unknown), Err("rootfs-not-recorded"));
         assert_eq!(unpacked(base.clone(), Origin::Replaced), Err("rootfs-replaced"));
         assert_eq!(unpacked(base.clone(), Origin::Mixed), Err("rootfs-mixed"));
         let dockers = [("/s/1/fs".into(), base.clone()), ("/i".into(), Origin::Docker), ("/s/2/fs".into(), top)];
-        assert_eq!(check_unpacked(&layers, &dockers), Ok(()));
-        let one = check_unpacked(&layers, &[("/s/1/fs".into(), base)]);
+        assert_eq!(check_unpacked(&image, &dockers), Ok(()));
+        let one = check_unpacked(&image, &[("/s/1/fs".into(), base)]);
         assert_eq!(one.map_err(|error| error.code().as_str()), Err("rootfs-layer-count"));
     }
 }

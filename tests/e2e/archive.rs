@@ -1,6 +1,7 @@
 //! Images as archives, the way they travel without a registry; and images that no builder would make.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -44,7 +45,7 @@ impl Layout {
         let mut manifest = self.document(&self.digest());
         let mut config = self.document(manifest["config"]["digest"].as_str().expect("a config"));
         config["config"]["Cmd"] = json!(["/bin/echo", message]);
-        let (digest, size) = self.put(&config.to_string());
+        let (digest, size) = self.put(config.to_string().as_bytes());
         manifest["config"]["digest"] = json!(digest);
         manifest["config"]["size"] = json!(size);
         self.with_manifest(&manifest.to_string())
@@ -65,7 +66,7 @@ impl Layout {
         let media_type = "application/vnd.oci.image.layer.v1.tar";
         let entry = json!({"mediaType": media_type, "digest": layer, "size": bytes.len()});
         manifest["layers"].as_array_mut().expect("a list").push(entry);
-        let (digest, size) = self.put(&config.to_string());
+        let (digest, size) = self.put(config.to_string().as_bytes());
         manifest["config"]["digest"] = json!(digest);
         manifest["config"]["size"] = json!(size);
         self.with_manifest(&manifest.to_string())
@@ -85,8 +86,24 @@ impl Layout {
         self.with_manifest(&manifest)
     }
 
+    /// The same image with its layers packed anew: other blobs, which are the same when they are unpacked.
+    pub fn with_layers_packed_anew(self) -> Self {
+        let mut manifest = self.document(&self.digest());
+        let layers = manifest["layers"].as_array_mut().expect("layers");
+        for layer in layers {
+            let packed = fs::read(self.blob(layer["digest"].as_str().expect("a digest"))).expect("the layer");
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut plain).expect("a gzip archive");
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+            gzip.write_all(&plain).expect("memory can be written");
+            let (digest, size) = self.put(&gzip.finish().expect("memory can be written"));
+            (layer["digest"], layer["size"]) = (json!(digest), json!(size));
+        }
+        self.with_manifest(&manifest.to_string())
+    }
+
     fn with_manifest(self, manifest: &str) -> Self {
-        let (digest, size) = self.put(manifest);
+        let (digest, size) = self.put(manifest.as_bytes());
         fs::remove_file(self.blob(&self.digest())).expect("the layout can be written");
         let mut index = self.index();
         index["manifests"][0]["digest"] = json!(digest);
@@ -127,10 +144,10 @@ impl Layout {
         self.0.join("blobs").join(digest.replace(':', "/"))
     }
 
-    fn put(&self, text: &str) -> (String, usize) {
-        let digest = Digest::sha256(text.as_bytes()).to_string();
-        fs::write(self.blob(&digest), text).expect("the layout can be written");
-        (digest, text.len())
+    fn put(&self, bytes: &[u8]) -> (String, usize) {
+        let digest = Digest::sha256(bytes).to_string();
+        fs::write(self.blob(&digest), bytes).expect("the layout can be written");
+        (digest, bytes.len())
     }
 }
 

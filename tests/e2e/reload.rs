@@ -16,8 +16,8 @@ const RELOAD_LIMIT: Duration = Duration::from_secs(10);
 fn a_changed_policy_changes_the_answer() {
     let scene = Scene::new();
     scene.notation.generate("successor");
-    let old = scene.signed("app", "old");
-    let new = scene.push("app", "new");
+    let old = scene.signed("old", "old");
+    let new = scene.push("new", "new");
     scene.notation.sign(&new, "successor", &[]);
     scene.admits(&old);
     scene.refuses(&new, Refusal::Denied("untrusted-signer"));
@@ -48,7 +48,7 @@ fn a_broken_policy_leaves_the_old_one_in_force() {
     let scene = Scene::new();
     scene.notation.generate("successor");
     let image = scene.signed("app", "app");
-    let unsigned = scene.push("app", "unsigned");
+    let unsigned = scene.push("unsigned", "unsigned");
     let logged = scene.daemon.log().len();
     scene.notation.set_policy("{ \"version\": \"1.0\", \"trustPolicies\": [");
     wait_until("the daemon says that it cannot read the policy", RELOAD_LIMIT, || {
@@ -59,7 +59,7 @@ fn a_broken_policy_leaves_the_old_one_in_force() {
 
     // It still watches: mended, the file is read again.
     scene.notation.set_policy(&trusting("successor"));
-    let next = scene.push("app", "next");
+    let next = scene.push("next", "next");
     scene.notation.sign(&next, "successor", &[]);
     soon_admits(&scene, &next);
     scene.refuses(&image, Refusal::Denied("untrusted-signer"));

@@ -2,14 +2,18 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::archive::Layout;
 use crate::containerd::Client;
 use crate::node::Image;
-use crate::scene::{Refusal, Scene};
-use crate::tools::{layout, run, succeed, text, tool};
+use crate::scene::{RELEASE, Refusal, Scene};
+use crate::tools::{layout, run, succeed, text, tool, wait_until};
 
 const UNSIGNED: Refusal<'_> = Refusal::Denied("no-signature");
+
+/// "No signature" is kept for ten seconds.
+const SIGNED_LIMIT: Duration = Duration::from_secs(30);
 
 fn ctr(scene: &Scene, arguments: &[&str]) -> Result<String, String> {
     let output = run(scene.ctr().args(arguments));
@@ -127,4 +131,18 @@ fn a_local_image_starts_by_the_signatures_in_the_nodes_own_store() {
     oras.args(["cp", "--no-tty", "--recursive", "--from-plain-http", "--to-oci-layout", &signed.reference]);
     succeed(oras.arg(format!("{}:v1", scene.folder().join("state/signatures").display())));
     assert_eq!(scene.try_run("default", &[&name]).as_deref(), Ok("app"));
+}
+
+#[test]
+fn an_image_whose_layers_are_another_ones_packed_anew_starts_from_the_same_directories() {
+    let scene = Scene::guarded("");
+    let first = scene.signed("app", "first");
+    let anew = Layout::copy(&scene, &layout("app", &[]), "anew").with_layers_packed_anew();
+    let anew = scene.push_layout(anew.path(), "anew");
+    scene.admits_and_runs(&first, "app");
+    // Nothing of it is unpacked: its snapshots are there.
+    ctr(&scene, &["images", "pull", "--local", "--plain-http", &anew.reference]).expect("nothing is unpacked");
+    UNSIGNED.stands_in(&scene.try_run("default", &[&anew.reference]).expect_err("it has no signature"), &anew);
+    scene.notation.sign(&anew, RELEASE, &[]);
+    wait_until("it is seen that it is signed", SIGNED_LIMIT, || scene.try_run("default", &[&anew.reference]).ok());
 }

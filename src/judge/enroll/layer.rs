@@ -14,7 +14,7 @@ use crate::judge::aside;
 use crate::judge::run::Problem;
 use crate::oci::{Descriptor, Digest};
 use crate::remedy::one_line;
-use crate::rootfs::{ChainId, DOCKER, INIT_SUFFIX, Mount, Origin, RootFilesystem, RootfsError};
+use crate::rootfs::{ChainId, DOCKER, INIT_SUFFIX, Mount, Origin, RootFilesystem, RootfsError, Unpacked};
 use crate::source::containerd::{Place, SCRATCH_PREFIX};
 use crate::source::tree;
 
@@ -34,6 +34,8 @@ const KEY_BYTES: usize = 12;
 pub(super) struct Step<'a> {
     pub(super) place: Place<'a>,
     pub(super) blob: &'a Descriptor,
+    /// What the layer is when it is unpacked, as the image's config says.
+    pub(super) diff_id: &'a Digest,
     /// The snapshot that holds it.
     pub(super) chain: &'a ChainId,
     /// The snapshot that that was made on.
@@ -53,6 +55,10 @@ struct Kept {
 impl Step<'_> {
     fn layer(&self) -> Digest {
         self.blob.digest.clone()
+    }
+
+    fn unpacked(&self) -> Unpacked {
+        Unpacked { layer: self.layer(), diff_id: Some(self.diff_id.clone()) }
     }
 
     fn time(&self) -> Duration {
@@ -87,7 +93,7 @@ impl Work<'_> {
             self.compare(step, &directory, &parent).await?;
             counts.compared += 1;
         }
-        self.record(directory, step.layer())
+        self.record(directory, step)
     }
 
     /// Where the layer's snapshot keeps it, if that snapshot was made on the one below.
@@ -128,22 +134,24 @@ impl Work<'_> {
         }
         let origins = aside(|| self.enroller.ledger.origins(std::iter::once(directory.as_path())))?;
         match origins.into_iter().next() {
-            Some(Origin::Layer(unpacked)) if unpacked == layer => Ok(true),
-            Some(Origin::Layer(unpacked)) => Err(RootfsError::OtherLayer { directory, layer, unpacked }.into()),
+            Some(Origin::Layer(unpacked)) if unpacked.is(&layer, step.diff_id) => Ok(true),
+            Some(Origin::Layer(Unpacked { layer: unpacked, .. })) => {
+                Err(RootfsError::OtherLayer { directory, layer, unpacked }.into())
+            }
             Some(Origin::Mixed) => Err(RootfsError::Mixed { directory, layer }.into()),
             // A directory that took the place of another one has a record that says nothing about it.
             Some(Origin::Unknown | Origin::Replaced | Origin::Docker) | None => Ok(false),
         }
     }
 
-    fn record(&mut self, directory: PathBuf, layer: Digest) -> Result<(), EnrollError> {
+    fn record(&mut self, directory: PathBuf, step: Step<'_>) -> Result<(), EnrollError> {
         if !self.order.dry_run {
-            let recorded = aside(|| self.enroller.ledger.record(&directory, &layer))?;
+            let recorded = aside(|| self.enroller.ledger.record(&directory, &step.unpacked()))?;
             if !recorded {
                 return Err(Problem::NoSnapshot { key: directory.display().to_string() }.into());
             }
         }
-        self.done.insert(directory, layer);
+        self.done.insert(directory, step.layer());
         Ok(())
     }
 
@@ -213,7 +221,9 @@ mod tests {
         let chain = chain.unwrap().chain();
         let blob = Descriptor::of("layer", b"layer");
         let place = Place { namespace: "default", snapshotter: "overlayfs" };
-        let time = |bytes: u64| Step { place, blob: &blob, chain: &chain[0], below: None, bytes }.time();
+        let time = |bytes: u64| {
+            Step { place, blob: &blob, diff_id: &blob.digest, chain: &chain[0], below: None, bytes }.time()
+        };
         assert_eq!(time(0), LEAST_TIME);
         assert_eq!(time(100 * BYTES_A_SECOND), LEAST_TIME + Duration::from_secs(100));
         assert_eq!(time(u64::MAX), MOST_TIME);

@@ -211,7 +211,8 @@ impl Work<'_> {
     ) -> Result<LayerCounts, EnrollError> {
         let blobs = self.enroller.gate.blobs_of(place.namespace, &layers.manifest).await?;
         let (mut counts, mut below, mut bytes) = (LayerCounts::default(), None, 0_u64);
-        for (index, (blob, chain)) in blobs.iter().zip(&layers.chain).enumerate() {
+        let places = blobs.iter().zip(&layers.diff_ids).zip(&layers.chain);
+        for (index, ((blob, diff_id), chain)) in places.enumerate() {
             bytes = bytes.saturating_add(blob.size);
             let begun = LayerBegun {
                 image: image_for_people(subject.record),
@@ -220,7 +221,7 @@ impl Work<'_> {
                 of: layers.chain.len(),
                 size: blob.size,
             };
-            self.layer(Step { place, blob, chain, below, bytes }, begun, &mut counts).await?;
+            self.layer(Step { place, blob, diff_id, chain, below, bytes }, begun, &mut counts).await?;
             below = Some(chain);
         }
         Ok(counts)

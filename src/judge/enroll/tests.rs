@@ -15,7 +15,7 @@ use super::*;
 use crate::oci::{Blob, Repository};
 use crate::policy::{ImageVolumes, Policy, SandboxImage, Trust, WithoutImage};
 use crate::remedy::Remedy as _;
-use crate::rootfs::{DiffIds, Mount, Origin};
+use crate::rootfs::{DiffIds, Mount, Origin, Unpacked};
 use crate::source::containerd::{Change, Container, SCRATCH_PREFIX, Snapshot, Stored};
 use crate::source::{Referrers, Source, SourceError};
 
@@ -138,7 +138,7 @@ impl Scratches for Fake {
         let directory = PathBuf::from(&mounts[0].source);
         fill(&directory, &text);
         // The gate before unpack has been asked.
-        self.ledger.record(&directory, &blob.digest).unwrap();
+        self.ledger.record(&directory, &Unpacked { layer: blob.digest.clone(), diff_id: None }).unwrap();
         Ok(Some(digest))
     }
     async fn discard(&self, _: Place<'_>, key: &str) -> Result<(), SourceError> {
@@ -281,8 +281,18 @@ fn all() -> EnrollOrder {
     EnrollOrder::default()
 }
 
+/// What a gate that saw no image has written down.
+fn unpacked(text: &str) -> Unpacked {
+    Unpacked { layer: layer(text).digest, diff_id: None }
+}
+
+/// What an enrollment writes down. Layers of the test unpack to what ENROLLED says.
+fn enrolled(text: &str) -> Origin {
+    Origin::Layer(Unpacked { diff_id: Some(layer(text).digest), ..unpacked(text) })
+}
+
 fn whole() -> Vec<Origin> {
-    vec![Origin::Layer(layer("base").digest), Origin::Layer(layer("top").digest)]
+    vec![enrolled("base"), enrolled("top")]
 }
 
 const NOTHING: [Origin; 2] = [Origin::Unknown, Origin::Unknown];
@@ -311,7 +321,7 @@ async fn what_differs_is_not_recorded_and_what_lies_below_it_is() {
     let scene = Scene::new(OPEN);
     fs::write(scene.directory(1).join("more"), "").unwrap();
     assert_eq!(scene.code(&EnrollOrder { unverified: true, ..all() }).await, "layer-differs");
-    assert_eq!(scene.origins(), [Origin::Layer(layer("base").digest), Origin::Unknown]);
+    assert_eq!(scene.origins(), [enrolled("base"), Origin::Unknown]);
     fs::remove_file(scene.directory(1).join("more")).unwrap();
     assert_eq!(scene.code(&all()).await, "enrolled");
     assert_eq!(scene.origins(), whole());
@@ -332,7 +342,7 @@ async fn a_record_that_says_something_else_stays() {
     for (second, code) in [(None, "rootfs-other-layer"), (Some("third"), "rootfs-mixed")] {
         let scene = Scene::new(OPEN);
         for text in std::iter::once("other").chain(second) {
-            scene.ledger.record(&scene.directory(1), &layer(text).digest).unwrap();
+            scene.ledger.record(&scene.directory(1), &unpacked(text)).unwrap();
         }
         let before = scene.origins();
         assert_eq!(scene.code(&EnrollOrder { unverified: true, ..all() }).await, code);
@@ -340,7 +350,7 @@ async fn a_record_that_says_something_else_stays() {
     }
     // A record of a directory that is gone says nothing about the one in its place.
     let scene = Scene::new(OPEN);
-    scene.ledger.record(&scene.directory(1), &layer("other").digest).unwrap();
+    scene.ledger.record(&scene.directory(1), &unpacked("other")).unwrap();
     fs::rename(scene.directory(1), scene.directory(1).with_file_name("old")).unwrap();
     fill(&scene.directory(1), "top");
     assert_eq!(scene.code(&all()).await, "enrolled");

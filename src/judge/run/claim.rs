@@ -41,7 +41,7 @@ impl RunGate {
         };
         let origins = aside(|| self.origins(&directories, below.has_init_layer))?;
         let directories: Vec<(PathBuf, Origin)> = directories.into_iter().zip(origins).collect();
-        Ok(check_unpacked(&layers.layers, &directories)?)
+        Ok(check_unpacked(layers, &directories)?)
     }
 
     /// Where the content of these directories comes from.
@@ -110,6 +110,12 @@ impl RunGate {
         let (mut manifests, unseen): (Vec<_>, Vec<_>) = manifests.partition(is_there);
         manifests.extend(unseen);
         Ok(manifests)
+    }
+
+    /// What a layer of this manifest is when it is unpacked, as the manifest's config says.
+    pub async fn diff_id(&self, namespace: &str, manifest: &Descriptor, layer: &Digest) -> Option<Digest> {
+        let layers = self.layers_of(namespace, manifest).await.ok()?;
+        layers.diff_id(layer).cloned()
     }
 
     /// The blobs of a manifest's layers, base first.

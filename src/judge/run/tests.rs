@@ -11,7 +11,7 @@ use super::super::{Bounds, CacheOptions};
 use super::*;
 use crate::oci::{Blob, Reference, Repository};
 use crate::policy::{Policy, Trust};
-use crate::rootfs::{DiffIds, Identity, Mount, MountPoint};
+use crate::rootfs::{self, DiffIds, Identity, Mount, MountPoint};
 use crate::source::containerd::{Holdings, Snapshot};
 use crate::source::{Referrers, Source, directory};
 
@@ -170,7 +170,8 @@ impl Scene {
     /// Unpacks the layers under the eyes of the gate.
     fn unpack(&self, image: &Unpacked, layers: &[&str]) {
         for (name, text) in image.chain.iter().zip(layers) {
-            self.ledger.record(&self.directory(name), &layer(text).digest).unwrap();
+            let unpacked = rootfs::Unpacked { layer: layer(text).digest, diff_id: None };
+            self.ledger.record(&self.directory(name), &unpacked).unwrap();
         }
         self.commit(image);
     }

@@ -62,6 +62,8 @@ pub struct LayerAnswer {
     pub answered: Answered,
     /// The containerd namespace in which the image is; none where there is none.
     pub namespace: Option<String>,
+    /// The manifest that lists the layer, where an image decided.
+    pub manifest: Option<Descriptor>,
 }
 
 /// Answers questions about layers.
@@ -74,6 +76,7 @@ pub struct UnpackGate {
 /// One question about an image, and where it lies.
 struct Asked {
     namespace: String,
+    manifest: Descriptor,
     question: Question,
 }
 
@@ -136,12 +139,12 @@ impl UnpackGate {
         for image in images {
             for artifact in family(image) {
                 if let Some(answered) = judge.on_boot_floor(&format!("image {}", artifact.digest), artifact) {
-                    return Some(LayerAnswer { answered, namespace: Some(image.namespace.clone()) });
+                    return Some(of_image(image, answered));
                 }
                 let names = self.names_of(&artifact.digest).into_iter().map(|name| named(&name, artifact));
                 for question in names.chain(self.options.local.question(artifact)) {
                     if let Some(answered) = judge.known_admission(&question).await {
-                        return Some(LayerAnswer { answered, namespace: Some(image.namespace.clone()) });
+                        return Some(of_image(image, answered));
                     }
                 }
             }
@@ -168,7 +171,9 @@ impl UnpackGate {
                     outermost_first.flat_map(|artifact| names.iter().map(|name| named(name, artifact))).collect()
                 }
             };
-            asked.extend(questions.into_iter().map(|question| Asked { namespace: image.namespace.clone(), question }));
+            let manifest = || image.manifest.clone();
+            let asking = |question| Asked { namespace: image.namespace.clone(), manifest: manifest(), question };
+            asked.extend(questions.into_iter().map(asking));
         }
         Ok(asked)
     }
@@ -206,14 +211,14 @@ impl UnpackGate {
     /// The answers in the order of the questions, up to the first admission to come.
     async fn ask(&self, judge: &Judge, asked: Vec<Asked>) -> Vec<LayerAnswer> {
         let asked = asked.into_iter().take(MAX_JUDGED).enumerate();
-        let judged = asked.map(|(place, Asked { namespace, question })| async move {
+        let judged = asked.map(|(place, Asked { namespace, manifest, question })| async move {
             let (digest, repository) = (question.artifact.digest.clone(), question.repository.clone());
             let is_named = self.options.local.scope.as_ref() != Some(&repository);
             let answered = judge.judge(question).await;
             if is_named && answered.verdict.answer() == Answer::Admit {
                 self.remember(&digest, &repository);
             }
-            (place, LayerAnswer { answered, namespace: Some(namespace) })
+            (place, LayerAnswer { answered, namespace: Some(namespace), manifest: Some(manifest) })
         });
         let mut judged = stream::iter(judged).buffer_unordered(JUDGED_AT_ONCE);
         let mut answers = BTreeMap::new();
@@ -225,6 +230,11 @@ impl UnpackGate {
         }
         answers.into_values().collect()
     }
+}
+
+/// An answer that one of a layer's images gives.
+fn of_image(image: &Listing, answered: Answered) -> LayerAnswer {
+    LayerAnswer { answered, namespace: Some(image.namespace.clone()), manifest: Some(image.manifest.clone()) }
 }
 
 /// The manifest and the indexes that list it. A signature on any of them speaks for the manifest.

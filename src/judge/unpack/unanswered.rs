@@ -29,7 +29,7 @@ pub(super) fn about_it(
     let (trust, reference) = (judge.trust(), format!("{kind} {}", question.layer.digest));
     let input = VerdictInput { reference: &reference, artifact: &question.layer, trust: &trust, now: clock::now() };
     let answered = Answered { verdict: Arc::new(verdict(input)), cached: false };
-    LayerAnswer { answered, namespace: question.namespace.clone() }
+    LayerAnswer { answered, namespace: question.namespace.clone(), manifest: None }
 }
 
 /// Nobody could find out.
