@@ -27,13 +27,15 @@ use super::run::{RunGate, image_for_people};
 use crate::ledger::Ledger;
 use crate::oci::{Descriptor, Digest, Reference};
 use crate::rootfs::Layers;
-use crate::source::containerd::{Containers, Holdings, ImageRecord, Place, Scratches, Snapshots};
+use crate::source::containerd::{
+    Containers, Holdings, ImageRecord, Introspection, Place, SNAPSHOTTER, Scratches, Snapshots,
+};
 use crate::verify::Answer;
 
 /// What is asked of containerd about what it has unpacked.
-pub trait Workshop: Containers + Snapshots + Holdings + Scratches {}
+pub trait Workshop: Containers + Snapshots + Holdings + Scratches + Introspection {}
 
-impl<T: Containers + Snapshots + Holdings + Scratches> Workshop for T {}
+impl<T: Containers + Snapshots + Holdings + Scratches + Introspection> Workshop for T {}
 
 /// What is to be enrolled, and how.
 #[derive(Clone, Debug, Default)]
@@ -118,8 +120,10 @@ impl Enroller {
     }
 
     async fn snapshotters(&self, order: &EnrollOrder) -> Result<Vec<String>, EnrollError> {
-        let all = self.containerd.snapshotters().await?;
-        asked_for(all, &order.snapshotters).map_err(|name| EnrollError::NoSnapshotter { name })
+        let plugins = self.containerd.plugins().await?.into_iter();
+        let working = plugins.filter(|plugin| plugin.kind == SNAPSHOTTER && plugin.fault.is_none());
+        asked_for(working.map(|plugin| plugin.name).collect(), &order.snapshotters)
+            .map_err(|name| EnrollError::NoSnapshotter { name })
     }
 }
 

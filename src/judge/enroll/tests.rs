@@ -16,7 +16,7 @@ use crate::oci::{Blob, Repository};
 use crate::policy::{ImageVolumes, Policy, SandboxImage, Trust, WithoutImage};
 use crate::remedy::Remedy as _;
 use crate::rootfs::{DiffIds, Mount, Origin, Unpacked};
-use crate::source::containerd::{Change, Container, SCRATCH_PREFIX, Snapshot, Stored};
+use crate::source::containerd::{Change, Container, Plugin, SCRATCH_PREFIX, Snapshot, Stored};
 use crate::source::{Referrers, Source, SourceError};
 
 const NS: &str = "default";
@@ -121,10 +121,19 @@ impl Holdings for Fake {
 }
 
 #[async_trait]
-impl Scratches for Fake {
-    async fn snapshotters(&self) -> Result<Vec<String>, SourceError> {
-        Ok(vec!["overlayfs".into()])
+impl Introspection for Fake {
+    async fn plugins(&self) -> Result<Vec<Plugin>, SourceError> {
+        let plugin = |name: &str, fault: Option<&str>| Plugin {
+            kind: SNAPSHOTTER.into(),
+            name: name.into(),
+            fault: fault.map(str::to_owned),
+        };
+        Ok(vec![plugin("overlayfs", None), plugin("broken", Some("no such device"))])
     }
+}
+
+#[async_trait]
+impl Scratches for Fake {
     async fn prepare(&self, _: Place<'_>, key: &str, parent: &str, _: Timestamp) -> Result<Vec<Mount>, SourceError> {
         fs::create_dir_all(self.directory(key)).unwrap();
         self.snapshots.lock().unwrap().insert(key.into(), parent.into());
@@ -403,6 +412,7 @@ async fn who_asks_for_a_place_that_is_not_there_is_told() {
     let other = || vec!["other".to_owned()];
     for (order, code) in [
         (EnrollOrder { snapshotters: other(), ..all() }, "snapshotter-unknown"),
+        (EnrollOrder { snapshotters: vec!["broken".to_owned()], ..all() }, "snapshotter-unknown"),
         (EnrollOrder { namespaces: other(), ..all() }, "namespace-unknown"),
     ] {
         let error = scene.enroller.enroll(&scene.judge, &order, &sender).await.unwrap_err();

@@ -4,12 +4,9 @@
 //! away, containerd's garbage collection does.
 
 use async_trait::async_trait;
-use containerd_client::services::v1::introspection_client::IntrospectionClient;
 use containerd_client::services::v1::leases_client::LeasesClient;
 use containerd_client::services::v1::snapshots::{PrepareSnapshotRequest, RemoveSnapshotRequest};
-use containerd_client::services::v1::{
-    ApplyRequest, CreateRequest, DeleteRequest, ListRequest, Plugin, PluginsRequest,
-};
+use containerd_client::services::v1::{ApplyRequest, CreateRequest, DeleteRequest, ListRequest};
 use containerd_client::types;
 use jiff::Timestamp;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -29,15 +26,10 @@ pub const SCRATCH_PREFIX: &str = "pratique-enroll-";
 const LEASE_HEADER: &str = "containerd-lease";
 /// The label that says when a lease ends (containerd, `docs/garbage-collection.md`).
 const ENDS: &str = "containerd.io/gc.expire";
-/// What containerd calls its snapshotters.
-const SNAPSHOTTER: &str = "io.containerd.snapshotter.v1";
 
 /// Unpacks layers once more.
 #[async_trait]
 pub trait Scratches: Send + Sync {
-    /// The snapshotters that work.
-    async fn snapshotters(&self) -> Result<Vec<String>, SourceError>;
-
     /// Makes a snapshot to unpack into, on this parent or on nothing, and tells what it is mounted from. It lasts until
     /// it is discarded, or until this instant. The key begins with [`SCRATCH_PREFIX`], and nobody else has it. Takes as
     /// long as it takes: a snapshotter may copy the parent.
@@ -77,16 +69,6 @@ impl Containerd {
 
 #[async_trait]
 impl Scratches for Containerd {
-    async fn snapshotters(&self) -> Result<Vec<String>, SourceError> {
-        let failed = |status: Status| self.failed("its snapshotters", &status);
-        let request = PluginsRequest { filters: vec![format!("type==\"{SNAPSHOTTER}\"")] };
-        let mut client =
-            IntrospectionClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE);
-        let plugins = client.plugins(super::timed(request)).await.map_err(failed)?.into_inner().plugins;
-        let works = |plugin: Plugin| plugin.init_err.is_none().then_some(plugin.id);
-        Ok(plugins.into_iter().filter_map(works).collect())
-    }
-
     async fn prepare(
         &self,
         place: Place<'_>,
