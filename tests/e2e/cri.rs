@@ -36,13 +36,14 @@ pub fn pull(node: &Node, reference: &str) -> Result<String, Status> {
     Ok(answer.image_ref)
 }
 
-/// Waits until the kubelet would find an image that did not come by its own pull.
-pub fn wait_for_image(node: &Node, reference: &str) {
+/// What CRI identifies an image by. One that did not come by the kubelet's own pull is known there after a moment, which
+/// this waits for.
+pub fn identifier(node: &Node, reference: &str) -> String {
     wait_until("the image is known to CRI", LIMIT, || {
         let request = ImageRequest { image: Some(image(reference)) };
         let answer: ImageStatusResponse = ask(node, "/runtime.v1.ImageService/ImageStatus", request).ok()?;
-        answer.image
-    });
+        Some(answer.image?.image)
+    })
 }
 
 /// A pod in the host's network, so that no network has to be made for it. It goes when it is dropped.

@@ -4,7 +4,7 @@ use super::Fate::{Refused, Runs};
 use super::Gate::{Run, Unpack, Verifier};
 use super::{Cast, Deviations, Fate, Kind, Role, leaves_nothing, settings};
 use crate::cri::{self, Pod};
-use crate::node::Node;
+use crate::node::{Image, Node};
 use crate::scene::{RELEASE, Scene};
 use crate::tools::layout;
 
@@ -80,13 +80,30 @@ fn take(scene: &Scene, way: Way, role: &Role) -> Result<(), String> {
         }
     };
     done.map(|_| ())?;
-    // containerd tells its CRI part of images that came in another way after a moment.
-    cri::wait_for_image(scene, reference);
+    cri::identifier(scene, reference);
     Ok(())
 }
 
 fn run(pod: &Pod<'_>, role: &Role) -> Result<Option<String>, String> {
     pod.run(&role.prints, &role.image).map(Some).map_err(|status| status.message().to_owned())
+}
+
+#[test]
+fn a_container_that_is_asked_for_by_the_images_identifier_is_judged_by_its_name() {
+    let scene = Scene::guarded_on(Node::start(), settings);
+    scene.signed_pause();
+    let Cast { admitted, evil, .. } = Cast::new(&scene, "known");
+    let pod = Pod::start(&scene, "pod").expect("the sandbox's image is signed");
+    // What a pull answers with is what the kubelet asks for afterwards: the digest of the image's config.
+    let identifier = cri::pull(&scene, &admitted.image.reference).expect("the image is signed");
+    assert!(identifier.starts_with("sha256:"), "{identifier}");
+    let asked_for = Image { reference: identifier, ..admitted.image };
+    assert_eq!(pod.run("admitted", &asked_for).expect("the image is signed"), admitted.prints);
+    take(&scene, Way::SideLoaded, &evil).expect("its layers are those of the admitted image");
+    let identifier = cri::identifier(&scene, &evil.image.reference);
+    let asked_for = Image { reference: identifier, ..evil.image.clone() };
+    let message = pod.run("evil", &asked_for).expect_err("nobody has signed it").message().to_owned();
+    assert_eq!(evil.refusal(&message), Some(Run), "{message}");
 }
 
 #[test]
@@ -115,7 +132,7 @@ fn an_image_is_a_volume_when_it_is_signed_and_not_otherwise() {
 
     let fetch = ["content", "fetch", "--plain-http", &unsigned.reference];
     scene.try_ctr(NAMESPACE, &fetch).expect("fetching unpacks nothing");
-    cri::wait_for_image(&scene, &unsigned.reference);
+    cri::identifier(&scene, &unsigned.reference);
     let refused = pod.create_with_volume("unsigned", &app, &unsigned).err().expect("the volume is not signed");
     let message = refused.message();
     assert!(message.contains("[no-signature]") && message.contains(&unsigned.digest), "{message}");
