@@ -7,7 +7,7 @@
 # Afterwards DIR/bin holds containerd, containerd-shim-runc-v2, ctr, runc, crun,
 # dockerd, docker, docker-buildx, docker-registry, busybox, notation, oras, cosign
 # and protoc; and DIR/containerd-1.7/bin an older containerd with its shim and ctr.
-# About 170 MB are downloaded for it. A second run finds DIR/stamp and returns at
+# About 140 MB are downloaded for it. A second run finds DIR/stamp and returns at
 # once.
 set -euo pipefail
 
