@@ -5,11 +5,16 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use pratique::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::node::{Image, Node};
 use crate::tools::{succeed, tool};
+
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// An OCI layout, copied so that it can be changed.
 pub struct Layout(PathBuf);
@@ -42,9 +47,13 @@ impl Layout {
 
     /// Another config over the same layers: another image, of which every byte that is unpacked is known.
     pub fn with_other_config(self, message: &str) -> Self {
-        let mut manifest = self.document(&self.digest());
+        let manifest = self.document(&self.digest());
         let mut config = self.document(manifest["config"]["digest"].as_str().expect("a config"));
         config["config"]["Cmd"] = json!(["/bin/echo", message]);
+        self.with_config_of(manifest, &config)
+    }
+
+    fn with_config_of(self, mut manifest: Value, config: &Value) -> Self {
         let (digest, size) = self.put(config.to_string().as_bytes());
         manifest["config"]["digest"] = json!(digest);
         manifest["config"]["size"] = json!(size);
@@ -66,10 +75,7 @@ impl Layout {
         let media_type = "application/vnd.oci.image.layer.v1.tar";
         let entry = json!({"mediaType": media_type, "digest": layer, "size": bytes.len()});
         manifest["layers"].as_array_mut().expect("a list").push(entry);
-        let (digest, size) = self.put(config.to_string().as_bytes());
-        manifest["config"]["digest"] = json!(digest);
-        manifest["config"]["size"] = json!(size);
-        self.with_manifest(&manifest.to_string())
+        self.with_config_of(manifest, &config)
     }
 
     /// The digests of the image's layers, base first.
@@ -79,27 +85,55 @@ impl Layout {
         layers.iter().map(|layer| layer["digest"].as_str().expect("a digest").to_owned()).collect()
     }
 
+    /// The same image in the words of docker's formats, which are older than OCI's.
+    pub fn with_docker_media_types(self) -> Self {
+        let manifest = self.document(&self.digest()).to_string();
+        let manifest = manifest
+            .replace("application/vnd.oci.image.manifest.v1+json", DOCKER_MANIFEST)
+            .replace("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
+            .replace(
+                "application/vnd.oci.image.layer.v1.tar+gzip",
+                "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            );
+        let layout = self.with_manifest(&manifest);
+        let mut index = layout.index();
+        index["manifests"][0]["mediaType"] = json!(DOCKER_MANIFEST);
+        fs::write(layout.0.join("index.json"), index.to_string()).expect("the layout can be written");
+        layout
+    }
+
+    /// The same image whose top layer is there twice.
+    pub fn with_top_layer_twice(self) -> Self {
+        let mut manifest = self.document(&self.digest());
+        let mut config = self.document(manifest["config"]["digest"].as_str().expect("a config"));
+        for list in [&mut manifest["layers"], &mut config["rootfs"]["diff_ids"]] {
+            let list = list.as_array_mut().expect("the image has layers");
+            list.push(list.last().expect("the image has layers").clone());
+        }
+        self.with_config_of(manifest, &config)
+    }
+
+    /// The same image with all layers compressed otherwise: other blobs, of which the same is unpacked.
+    pub fn compressed_otherwise(self) -> Self {
+        let mut manifest = self.document(&self.digest());
+        for layer in manifest["layers"].as_array_mut().expect("the image has layers") {
+            let blob = fs::File::open(self.blob(layer["digest"].as_str().expect("a digest"))).expect("a layer");
+            let mut unpacked = Vec::new();
+            GzDecoder::new(blob).read_to_end(&mut unpacked).expect("a layer is compressed");
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(&unpacked).expect("a vector can be written");
+            let (digest, size) = self.put(&encoder.finish().expect("a vector can be written"));
+            layer["digest"] = json!(digest);
+            layer["size"] = json!(size);
+        }
+        self.with_manifest(&manifest.to_string())
+    }
+
     /// The same image in a manifest that containerd reads and a strict reader does not: Go's JSON does not tell `Layers`
     /// from `layers`.
     pub fn with_odd_manifest(self) -> Self {
         let manifest = self.document(&self.digest()).to_string().replace("\"layers\"", "\"Layers\"");
         self.with_manifest(&manifest)
-    }
-
-    /// The same image with its layers packed anew: other blobs, which are the same when they are unpacked.
-    pub fn with_layers_packed_anew(self) -> Self {
-        let mut manifest = self.document(&self.digest());
-        let layers = manifest["layers"].as_array_mut().expect("layers");
-        for layer in layers {
-            let packed = fs::read(self.blob(layer["digest"].as_str().expect("a digest"))).expect("the layer");
-            let mut plain = Vec::new();
-            flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut plain).expect("a gzip archive");
-            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
-            gzip.write_all(&plain).expect("memory can be written");
-            let (digest, size) = self.put(&gzip.finish().expect("memory can be written"));
-            (layer["digest"], layer["size"]) = (json!(digest), json!(size));
-        }
-        self.with_manifest(&manifest.to_string())
     }
 
     fn with_manifest(self, manifest: &str) -> Self {

@@ -137,7 +137,7 @@ fn a_local_image_starts_by_the_signatures_in_the_nodes_own_store() {
 fn an_image_whose_layers_are_another_ones_packed_anew_starts_from_the_same_directories() {
     let scene = Scene::guarded("");
     let first = scene.signed("app", "first");
-    let anew = Layout::copy(&scene, &layout("app", &[]), "anew").with_layers_packed_anew();
+    let anew = Layout::copy(&scene, &layout("app", &[]), "anew").compressed_otherwise();
     let anew = scene.push_layout(anew.path(), "anew");
     scene.admits_and_runs(&first, "app");
     // Nothing of it is unpacked: its snapshots are there.

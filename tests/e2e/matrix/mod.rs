@@ -10,6 +10,7 @@ mod crowds;
 mod ctr;
 mod docker;
 mod docker_containers;
+mod kinds;
 mod kubelet;
 mod older;
 mod runtimes;
