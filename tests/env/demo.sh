@@ -4,8 +4,9 @@
 #
 #   demo.sh      as root; 'make demo' calls it
 #
-# An image signed by a trusted key is pulled and runs; images that are unsigned,
-# signed by somebody else or tampered with are refused, and so is everything
+# An image signed by a trusted key is pulled and runs; one without signature is
+# refused when it is pulled, when it is imported and when it is run; images that
+# were signed by somebody else or tampered with are refused, and so is everything
 # while pratiqued is down. Ends with a summary, and with 1 if something did not
 # go as it says.
 set -euo pipefail
@@ -23,6 +24,8 @@ main() {
   make_keys
   show_signed
   show_unsigned
+  show_import
+  show_run
   show_stranger
   show_tampered
   show_daemon_down
@@ -102,10 +105,13 @@ pratiqued_listens() {
 }
 
 install_gate() {
-  headline "Putting the gate in front of every pull"
+  headline "Putting the gates before every pull, every unpack and every start"
   local command=(install --containerd-config "$NODE_DIR/containerd.toml" --state-dir "$dir/state" --socket "$hook_socket")
   say "\$ pratique ${command[*]}"
-  "$bin/pratique" "${command[@]}" | sed 's/^/     /'
+  # The programs that it asks and stands in for: containerd and runc.
+  PATH=$NODE_TOOLS/bin:$PATH "$bin/pratique" "${command[@]}" >"$dir/answer"
+  # What changes is shown as a diff; here its outline is enough.
+  grep -E '^(created|changed|note)' "$dir/answer" | sed 's/^/     /'
   node_restart
 }
 
@@ -129,6 +135,25 @@ show_unsigned() {
   expect_refused no-signature
 }
 
+show_import() {
+  headline "It is refused as an archive, too, which no pull would see"
+  archive=$dir/unsigned.tar
+  tar -C "$dir/images/unsigned" -cf "$archive" .
+  what=unsigned.tar
+  try images import "$archive"
+  expect_refusal no-local-statement "import"
+}
+
+show_run() {
+  headline "And it does not run where its bytes are on the node already"
+  image=$NODE_REGISTRY/demo/unsigned:v1 what=unsigned:v1
+  try content fetch --plain-http "$image"
+  say "fetched: blobs and a name, which nobody is asked about"
+  printf '   $ ctr run %s\n' "$image"
+  node_run "$image" "demo-$$" >"$dir/answer" 2>&1 && answer=0 || answer=$?
+  expect_refusal no-signature "run"
+}
+
 show_stranger() {
   headline "An image signed by a key that the node does not trust is refused"
   push stranger "A stranger has signed me"
@@ -145,13 +170,17 @@ show_tampered() {
 }
 
 show_daemon_down() {
-  headline "While pratiqued is down, not even a signed image comes in"
+  headline "While pratiqued is down, nothing comes in and nothing starts"
   push waiting "I have to wait"
   pratique sign "$signable" --key release
   node_end "$daemon_pid"
   daemon_pid=''
   say "pratiqued is stopped"
   expect_refused daemon-unreachable
+  image=$NODE_REGISTRY/demo/hello:v1 what=hello:v1
+  printf '   $ ctr run %s\n' "$image"
+  node_run "$image" "demo-$$" >"$dir/answer" 2>&1 && answer=0 || answer=$?
+  expect_refusal daemon-unreachable "run"
 }
 
 summarise() {
@@ -186,6 +215,12 @@ pull() {
   node_ctr images pull --plain-http "$image" >"$dir/answer" 2>&1
 }
 
+# Keeps how it ended in answer.
+try() {
+  printf '   $ ctr %s\n' "$*"
+  node_ctr "$@" >"$dir/answer" 2>&1 && answer=0 || answer=$?
+}
+
 expect_admitted() {
   if pull; then
     say "pulled"
@@ -214,10 +249,22 @@ expect_refused() {
     surprised "was pulled" "${image##*/}"
   elif grep -qF "[$1]" "$dir/answer"; then
     indent
-    passed "refused: $1" "${image##*/}"
+    passed "refused at pull: $1" "${image##*/}"
   else
     indent
     surprised "refused, but not with $1" "${image##*/}"
+  fi
+}
+
+# What was tried last, and was to fail with this code.
+expect_refusal() {
+  indent
+  if ((answer == 0)); then
+    surprised "$2 went through" "$what"
+  elif grep -qF "[$1]" "$dir/answer"; then
+    passed "refused at $2: $1" "$what"
+  else
+    surprised "refused at $2, but not with $1" "$what"
   fi
 }
 
