@@ -204,6 +204,12 @@ impl Certificate {
         self.key_material()?.try_into()
     }
 
+    /// Whether the key is as long as Notary asks of every leaf: RSA of 2048 bits, or a curve of 256 (signature
+    /// specification, "Leaf Certificates").
+    pub(super) fn has_strong_key(&self) -> bool {
+        self.key_material().is_ok_and(|key| !matches!(key, KeyMaterial::Rsa { bits: 0..2048, .. }))
+    }
+
     /// The bits of the subject's key, which OCSP identifies an issuer by (RFC 6960, section 4.1.1).
     pub fn key_bits(&self) -> &[u8] {
         self.0.key.subject_public_key.raw_bytes()

@@ -177,21 +177,26 @@ impl Chain {
 
     /// Whether every certificate is valid at this time, ends inclusive; if not, the first that is not.
     pub fn check_validity(&self, at: Timestamp) -> Result<(), OutsideValidity> {
-        let is_outside = |certificate: &&Certificate| at < certificate.not_before() || at > certificate.not_after();
-        match self.certificates.iter().find(is_outside) {
-            None => Ok(()),
-            Some(certificate) => Err(OutsideValidity {
-                subject: certificate.subject().to_string(),
-                not_before: certificate.not_before(),
-                not_after: certificate.not_after(),
-                at,
-            }),
-        }
+        check_validity(&self.certificates, at)
     }
 
     /// The last instant at which no certificate has expired yet.
     pub fn earliest_not_after(&self) -> Timestamp {
         self.certificates.iter().map(Certificate::not_after).fold(Timestamp::MAX, Timestamp::min)
+    }
+}
+
+/// Whether every one of these is valid at this time, ends inclusive; if not, the first that is not.
+pub(super) fn check_validity(certificates: &[Certificate], at: Timestamp) -> Result<(), OutsideValidity> {
+    let is_outside = |certificate: &&Certificate| at < certificate.not_before() || at > certificate.not_after();
+    match certificates.iter().find(is_outside) {
+        None => Ok(()),
+        Some(certificate) => Err(OutsideValidity {
+            subject: certificate.subject().to_string(),
+            not_before: certificate.not_before(),
+            not_after: certificate.not_after(),
+            at,
+        }),
     }
 }
 

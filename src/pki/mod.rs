@@ -1,9 +1,10 @@
-//! X.509 certificates, chains under Notary's certificate profile, keys and distinguished names.
+//! X.509 certificates, chains under Notary's certificate profile, time-stamps, keys and distinguished names.
 //!
-//! No trust is decided here: a [`Chain`] is a chain of good form whose every certificate is signed by the next, and says
-//! nothing about whether anybody trusts its root.
+//! Who is trusted is not decided here: a [`Chain`] is a chain of good form whose every certificate is signed by the next, and
+//! says nothing about whether anybody trusts its root; a [`Stamp`] holds under the anchors that it was asked about.
 
 mod algorithm;
+mod ber;
 mod bundle;
 mod certificate;
 mod chain;
@@ -19,8 +20,10 @@ mod signed;
 mod subject_pattern;
 #[cfg(test)]
 mod testing;
+mod timestamp;
 
 pub use algorithm::{KeySpec, SignatureAlgorithm};
+pub use ber::BerFault;
 pub use certificate::{Certificate, InvalidCertificate, MAX_CERTIFICATE_SIZE};
 pub use chain::{Chain, InvalidChain, MAX_CHAIN_LENGTH, OutsideValidity};
 pub use key::{InvalidSignature, PublicKey, UnsupportedKey};
@@ -30,3 +33,7 @@ pub use private_key::{PrivateKey, PrivateKeyError};
 pub use profile::ProfileViolation;
 pub use signed::X509SignatureError;
 pub use subject_pattern::{InvalidPattern, MAX_PATTERN_LENGTH, SubjectPattern};
+pub use timestamp::{
+    InvalidTimestamp, MAX_RESPONSE_SIZE, MAX_TOKEN_SIZE, RefusedTimestamp, Stamp, StamperViolation, TimestampInfo,
+    TimestampRequest, TimestampToken,
+};

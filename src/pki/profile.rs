@@ -107,6 +107,13 @@ impl Remedy for ProfileViolation {
 
 /// Whether a certificate may stand in a chain with this many authorities between it and the leaf.
 pub(super) fn check_authority(certificate: &Certificate, below: usize) -> Result<(), ProfileViolation> {
+    check_issuer(certificate, below)?;
+    critical_key_usage(certificate).map(|_| ())
+}
+
+/// The same, where keyUsage need not be critical: above a time-stamp's authority, where the reference implementation does
+/// not ask for it.
+pub(super) fn check_issuer(certificate: &Certificate, below: usize) -> Result<(), ProfileViolation> {
     let constraints = certificate.basic_constraints().ok_or(ProfileViolation::NoBasicConstraints)?;
     if !constraints.is_critical {
         return Err(ProfileViolation::BasicConstraintsNotCritical);
@@ -117,7 +124,8 @@ pub(super) fn check_authority(certificate: &Certificate, below: usize) -> Result
     if let Some(allowed) = constraints.content.path_length.filter(|allowed| below > *allowed as usize) {
         return Err(ProfileViolation::PathTooLong { allowed, below });
     }
-    if critical_key_usage(certificate)?.key_cert_sign() { Ok(()) } else { Err(ProfileViolation::NoKeyCertSign) }
+    let usage = certificate.key_usage().ok_or(ProfileViolation::NoKeyUsage)?;
+    if usage.content.key_cert_sign() { Ok(()) } else { Err(ProfileViolation::NoKeyCertSign) }
 }
 
 /// Whether a certificate may sign images. Its key is looked at elsewhere.
@@ -129,7 +137,7 @@ pub(super) fn check_leaf(certificate: &Certificate) -> Result<(), ProfileViolati
     if !usage.digital_signature() {
         return Err(ProfileViolation::NoDigitalSignature);
     }
-    if let Some((_, usage)) = FORBIDDEN_USAGES.into_iter().find(|(forbidden, _)| usage.0.contains(*forbidden)) {
+    if let Some(usage) = forbidden_usage(usage) {
         return Err(ProfileViolation::ForbiddenKeyUsage { usage });
     }
     // Optional, and of any criticality; usages that nobody knows do no harm.
@@ -138,6 +146,11 @@ pub(super) fn check_leaf(certificate: &Certificate) -> Result<(), ProfileViolati
         Some((_, usage)) => Err(ProfileViolation::ForbiddenExtendedKeyUsage { usage }),
         None => Ok(()),
     }
+}
+
+/// What a key that signs images or time-stamps may be used for and must not.
+pub(super) fn forbidden_usage(usage: KeyUsage) -> Option<&'static str> {
+    FORBIDDEN_USAGES.into_iter().find(|(forbidden, _)| usage.0.contains(*forbidden)).map(|(_, name)| name)
 }
 
 fn critical_key_usage(certificate: &Certificate) -> Result<KeyUsage, ProfileViolation> {

@@ -147,7 +147,8 @@ fn uri(url: &str) -> GeneralName {
     GeneralName::UniformResourceIdentifier(Ia5String::new(url).unwrap())
 }
 
-fn key(number: u8) -> SigningKey {
+/// The key of this number.
+pub(super) fn key(number: u8) -> SigningKey {
     SigningKey::from_slice(&[number; 32]).unwrap()
 }
 

@@ -65,6 +65,8 @@ impl<'a> Subject<'a> {
 pub struct Examined<'a> {
     envelope: &'a Envelope,
     statement: &'a Statement,
+    /// For what is looked up when the time is known: the authorities that may vouch for another time.
+    trust: &'a Trust,
     /// There when the integrity holds.
     chain: Option<Chain>,
     findings: Vec<Finding>,
@@ -75,9 +77,9 @@ pub fn examine<'a>(
     envelope: &'a Envelope,
     subject: Subject<'_>,
     statement: &'a Statement,
-    trust: &Trust,
+    trust: &'a Trust,
 ) -> Examined<'a> {
-    let mut examined = Examined { envelope, statement, chain: None, findings: Vec::new() };
+    let mut examined = Examined { envelope, statement, trust, chain: None, findings: Vec::new() };
     match integrity::check(envelope, subject.target) {
         Ok(sound) => {
             examined.record(Check::Integrity, Action::Enforce, State::Passed);
@@ -108,10 +110,14 @@ impl Examined<'_> {
         let chain = self.chain.take();
         let timed = |check: &dyn Fn(&Chain) -> State| chain.as_ref().map_or(State::NotReached, check);
         let expiry = timed(&|_| expiry::check(attributes, now));
-        let timestamp = timed(&|chain| timestamp::check(chain, self.envelope, self.statement, now));
+        let (timestamp, timestamp_action) = chain
+            .as_ref()
+            .map_or((State::NotReached, self.statement.action(Validation::AuthenticTimestamp)), |chain| {
+                timestamp::check(chain, self.envelope, self.statement, self.trust, now)
+            });
         let revocation = timed(&|chain| revocation::check(chain, self.statement));
         self.record(Check::Expiry, self.statement.action(Validation::Expiry), expiry);
-        self.record(Check::AuthenticTimestamp, self.statement.action(Validation::AuthenticTimestamp), timestamp);
+        self.record(Check::AuthenticTimestamp, timestamp_action, timestamp);
         self.record(Check::Revocation, self.statement.action(Validation::Revocation), revocation);
 
         let signer = chain.as_ref().map(|chain| Signer {
@@ -119,13 +125,14 @@ impl Examined<'_> {
             signing_time: attributes.signing_time,
             expiry: attributes.expiry,
         });
-        let not_after = chain.as_ref().map(Chain::earliest_not_after).filter(|not_after| *not_after >= now);
+        let validity =
+            chain.as_ref().and_then(|chain| timestamp::changes_at(chain, self.envelope, self.statement, now));
         let expiry = attributes.expiry.filter(|expiry| *expiry > now);
         Outcome {
             format: Some(self.envelope.format()),
             signer,
             findings: self.findings,
-            good_until: [expiry, not_after].into_iter().flatten().min(),
+            good_until: [expiry, validity].into_iter().flatten().min(),
         }
     }
 
