@@ -123,6 +123,8 @@ pub mod rootfs;
 pub mod sign;
 #[cfg(feature = "host")]
 pub mod source;
+#[cfg(feature = "host")]
+pub mod stamping;
 pub mod verify;
 
 pub use envelope::Envelope;

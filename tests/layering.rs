@@ -30,6 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("effective", &[]),
     ("proto", &[]),
     ("source", &["oci", "rootfs"]),
+    ("stamping", &["pki", "oci"]),
     ("ledger", &["source", "rootfs", "oci"]),
     ("config", &["policy", "pki", "oci", "envelope"]),
     ("client", &["proto"]),
@@ -44,8 +45,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "judge", "config", "source", "proto", "client", "install", "doctor", "probe", "sign", "verify", "policy",
-            "envelope", "oci", "pki", "clock",
+            "judge", "config", "source", "stamping", "proto", "client", "install", "doctor", "probe", "sign", "verify",
+            "policy", "envelope", "oci", "pki", "clock",
         ],
     ),
 ];

@@ -1,6 +1,6 @@
 //! `pratique inspect`: what the signatures of an image say, field by field. Nothing is judged and nothing believed.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
@@ -9,7 +9,7 @@ use super::{Output, output};
 use crate::envelope::limits::MAX_ENVELOPE_SIZE;
 use crate::envelope::{Envelope, Payload};
 use crate::oci::{Descriptor, Repository, SignatureManifest};
-use crate::pki::Certificate;
+use crate::pki::{Certificate, TimestampToken};
 use crate::source::Source;
 use crate::source::registry::Registry;
 use crate::verify::Problem;
@@ -70,6 +70,28 @@ struct UnsignedFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     signing_agent: Option<String>,
     has_timestamp: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<TimestampFields>,
+}
+
+/// What the time-stamp says, or why it cannot be read. Whether it is over this signature is for `verify` to say.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum TimestampFields {
+    Readable(TimestampClaims),
+    Unreadable { problem: Problem },
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TimestampClaims {
+    time: Timestamp,
+    /// How far off the time may be to either side, as ISO 8601 writes a duration.
+    accuracy: SignedDuration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
+    policy: String,
+    hash_algorithm: &'static str,
 }
 
 #[derive(Serialize)]
@@ -136,10 +158,28 @@ fn fields(envelope: &Envelope) -> Result<Fields, Problem> {
         unsigned_attributes: UnsignedFields {
             signing_agent: unsigned.signing_agent.clone(),
             has_timestamp: unsigned.timestamp_signature.is_some(),
+            timestamp: unsigned.timestamp_signature.as_deref().map(timestamp),
         },
         certificates: envelope.certificates().iter().map(|der| certificate(der)).collect::<Result<_, _>>()?,
         signed_artifact: artifact,
     })
+}
+
+/// A time-stamp is beside the point of the signature, so one that cannot be read does not hide the rest.
+fn timestamp(token: &[u8]) -> TimestampFields {
+    match TimestampToken::parse(token) {
+        Ok(token) => {
+            let info = token.info();
+            TimestampFields::Readable(TimestampClaims {
+                time: info.time,
+                accuracy: info.accuracy,
+                authority: token.unverified_signer().map(|signer| signer.subject().to_string()),
+                policy: info.policy.clone(),
+                hash_algorithm: info.hash.as_str(),
+            })
+        }
+        Err(error) => TimestampFields::Unreadable { problem: Problem::of(&error) },
+    }
 }
 
 fn certificate(der: &[u8]) -> Result<CertificateFields, Problem> {

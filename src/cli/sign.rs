@@ -1,10 +1,10 @@
 //! `pratique sign`: signs an image in a registry and stores the signature beside it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
@@ -16,9 +16,12 @@ use crate::config::{NotationDir, SigningKey, SigningKeyError};
 use crate::envelope::Format;
 use crate::oci::{Descriptor, Reference, media_type};
 use crate::pki::{Certificate, PrivateKey};
-use crate::sign::{LocalKey, SignError, SignRequest, Signed, sign};
+use crate::policy::StoreKind;
+use crate::remedy::printable;
+use crate::sign::{LocalKey, SignError, SignRequest, Signed, Unsealed, prepare};
 use crate::source::registry::Registry;
 use crate::source::{Sink, SourceError};
+use crate::stamping::{StampingError, TimestampAuthority};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -36,6 +39,12 @@ pub(super) struct Arguments {
     /// Pairs to sign with the image (may be given again).
     #[arg(long = "user-metadata", short = 'm', value_name = "KEY=VALUE", value_parser = super::verify::pair)]
     user_metadata: Vec<(String, String)>,
+    /// The http or https URL of an RFC 3161 time-stamp authority, which vouches for the time of signing.
+    #[arg(long, value_name = "URL", requires = "timestamp_root_cert")]
+    timestamp_url: Option<String>,
+    /// The root certificate of that authority, in a file of its own.
+    #[arg(long, value_name = "FILE", requires = "timestamp_url")]
+    timestamp_root_cert: Option<PathBuf>,
     #[command(flatten)]
     registry: RegistryArguments,
     #[command(flatten)]
@@ -53,6 +62,7 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     let user_metadata = super::verify::metadata(arguments.user_metadata)?;
+    let authority = Authority::open(arguments.timestamp_url, arguments.timestamp_root_cert)?;
     let directory = arguments.notation_dir.open();
     let key = load_key(&directory, arguments.key.as_deref())?;
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
@@ -61,13 +71,64 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     output::warn_about_tag(&target.reference, "signs");
     let request =
         SignRequest { format: arguments.signature_format, user_metadata, expiry: arguments.expiry, now: clock::now() };
-    let signed = sign(&target.descriptor, &request, &key).map_err(|error| match error {
+    let unsealed = prepare(&target.descriptor, &request, &key).map_err(|error| match error {
         SignError::Key(_) | SignError::NotValidNow(_) => Failure::of(&error),
         error => Failure::usage_of(&error),
     })?;
+    let (signed, stamped) = match authority {
+        Some(authority) => authority.stamp(unsealed).await.map(|(signed, stamped)| (signed, Some(stamped)))?,
+        None => (unsealed.seal(), None),
+    };
     store(&registry, &target, &signed).await.map_err(|error| Failure::of(&error))?;
-    report(output, &target.pinned(), &signed);
+    report(output, &target.pinned(), &signed, stamped);
     Ok(Exit::Done)
+}
+
+/// Who vouches for the time of signing, and whom that is believed of.
+struct Authority {
+    authority: TimestampAuthority,
+    root: Certificate,
+}
+
+impl Authority {
+    fn open(url: Option<String>, root: Option<PathBuf>) -> Result<Option<Self>, Failure> {
+        let (Some(url), Some(root)) = (url, root) else { return Ok(None) };
+        let authority = TimestampAuthority::new(&url).map_err(|error| match error {
+            StampingError::Url(_) => Failure::usage_of(&error),
+            error => Failure::of(&error),
+        })?;
+        Ok(Some(Self { authority, root: timestamp_root(&root)? }))
+    }
+
+    /// Only a stamp that holds gets into the envelope, and without one nothing is stored: whoever asked for a time-stamp
+    /// relies on it when the certificate is long expired.
+    async fn stamp(&self, unsealed: Unsealed<'_>) -> Result<(Signed, Stamped), Failure> {
+        let anchors = std::slice::from_ref(&self.root);
+        let stamping = self.authority.stamp(unsealed.signature(), unsealed.hash(), anchors);
+        let (token, stamp) = stamping.await.map_err(|error| Failure::of(&error))?;
+        let authority = stamp.chain().first().map(|signer| signer.subject().to_string()).unwrap_or_default();
+        let stamped = Stamped { time: token.info().time, authority };
+        let signed = unsealed.stamped(&token, &stamp).map_err(|error| Failure::of(&error))?;
+        Ok((signed, stamped))
+    }
+}
+
+/// One root, of the kind that a `tsa` trust store takes.
+fn timestamp_root(path: &Path) -> Result<Certificate, Failure> {
+    let bytes = fs::read(path).map_err(|error| {
+        let message = format!("cannot read {}: {error}", path.display());
+        Failure::unreadable("timestamp-root-unreadable", message, Some("name the file with the authority's root"))
+    })?;
+    let certificates = Certificate::read_all(&bytes).map_err(|error| Failure::of(&error).in_file(path))?;
+    let unsuitable = |fault: &str| {
+        let message = format!("{}: {fault}", path.display());
+        Failure::unreadable("timestamp-root-unsuitable", message, Some("give the authority's one root certificate"))
+    };
+    let [root] = &certificates[..] else { return Err(unsuitable("there is more than one certificate")) };
+    match StoreKind::Tsa.fault_of(root) {
+        None => Ok(root.clone()),
+        Some(fault) => Err(unsuitable(&format!("the certificate `{}` is {fault}", root.subject()))),
+    }
 }
 
 /// Content first, and last the manifest that makes it a signature.
@@ -112,15 +173,33 @@ struct Report<'a> {
     reference: String,
     signature: &'a Descriptor,
     envelope: &'a Descriptor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Stamped>,
 }
 
-fn report(output: Output, reference: &Reference, signed: &Signed) {
+/// Who vouches for which time.
+#[derive(Serialize)]
+struct Stamped {
+    time: Timestamp,
+    authority: String,
+}
+
+fn report(output: Output, reference: &Reference, signed: &Signed, timestamp: Option<Stamped>) {
     let report = Report {
         reference: reference.to_string(),
         signature: signed.manifest.descriptor(),
         envelope: signed.envelope.descriptor(),
+        timestamp,
     };
     output::print(output, &report, || {
-        format!("signed {}\n  signature  {}, {}", report.reference, report.signature.digest, report.envelope.media_type)
+        let signature = format!("{}, {}", report.signature.digest, report.envelope.media_type);
+        match &report.timestamp {
+            None => format!("signed {}\n  signature  {signature}", report.reference),
+            Some(Stamped { time, authority }) => format!(
+                "signed {}\n  signature   {signature}\n  time-stamp  {time}, by {}",
+                report.reference,
+                printable(authority)
+            ),
+        }
     });
 }

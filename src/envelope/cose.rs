@@ -15,9 +15,9 @@ use super::attributes::{
     TIMESTAMP_SIGNATURE, UnsignedAttributes, VERIFICATION_PLUGIN, VERIFICATION_PLUGIN_MIN_VERSION,
 };
 use super::error::InvalidEnvelope;
-use super::{Envelope, Format, cbor};
+use super::{Envelope, Format, Unsigned, cbor};
 use crate::oci::media_type::NOTARY_PAYLOAD;
-use crate::pki::{Certificate, SignatureAlgorithm};
+use crate::pki::SignatureAlgorithm;
 use crate::remedy::excerpt;
 
 /// CBOR tag 18 and the head of an array of four: how every `COSE_Sign1` begins.
@@ -235,18 +235,15 @@ pub(super) fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
 }
 
 /// The envelope's bytes.
-pub(super) fn seal(
-    protected: &[u8],
-    payload: &[u8],
-    signature: &[u8],
-    chain: &[Certificate],
-    signing_agent: &str,
-) -> Vec<u8> {
-    let chain = chain.iter().map(|certificate| Value::Bytes(certificate.der().to_vec())).collect();
-    let unprotected = Value::Map(vec![
+pub(super) fn seal(protected: &[u8], payload: &[u8], signature: &[u8], unsigned: Unsigned<'_>) -> Vec<u8> {
+    let chain = unsigned.chain.iter().map(|certificate| Value::Bytes(certificate.der().to_vec())).collect();
+    let mut pairs = vec![
         (Value::from(X5CHAIN), Value::Array(chain)),
-        (Value::from(SIGNING_AGENT), Value::from(signing_agent)),
-    ]);
+        (Value::from(SIGNING_AGENT), Value::from(unsigned.signing_agent)),
+    ];
+    let token = unsigned.timestamp_signature.map(|token| Value::Bytes(token.to_vec()));
+    pairs.extend(token.map(|token| (Value::from(TIMESTAMP_SIGNATURE), token)));
+    let unprotected = Value::Map(pairs);
     let message = Value::Array(vec![
         Value::Bytes(protected.to_vec()),
         unprotected,

@@ -14,9 +14,9 @@ use super::attributes::{
 };
 use super::error::InvalidEnvelope;
 use super::members::Members;
-use super::{Envelope, Format};
+use super::{Envelope, Format, Unsigned};
 use crate::oci::media_type::NOTARY_PAYLOAD;
-use crate::pki::{Certificate, SignatureAlgorithm};
+use crate::pki::SignatureAlgorithm;
 use crate::remedy::excerpt;
 
 /// Reads a JWS envelope.
@@ -193,13 +193,7 @@ pub(super) fn to_be_signed(protected: &[u8], payload: &[u8]) -> Vec<u8> {
 }
 
 /// The envelope's bytes.
-pub(super) fn seal(
-    protected: &[u8],
-    payload: &[u8],
-    signature: &[u8],
-    chain: &[Certificate],
-    signing_agent: &str,
-) -> Vec<u8> {
+pub(super) fn seal(protected: &[u8], payload: &[u8], signature: &[u8], unsigned: Unsigned<'_>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Flattened<'a> {
         payload: String,
@@ -210,13 +204,19 @@ pub(super) fn seal(
     #[derive(Serialize)]
     struct Header<'a> {
         x5c: Vec<String>,
+        #[serde(rename = "io.cncf.notary.timestampSignature", skip_serializing_if = "Option::is_none")]
+        timestamp_signature: Option<String>,
         #[serde(rename = "io.cncf.notary.signingAgent")]
         signing_agent: &'a str,
     }
     let envelope = Flattened {
         payload: BASE64_URL_SAFE_NO_PAD.encode(payload),
         protected: BASE64_URL_SAFE_NO_PAD.encode(protected),
-        header: Header { x5c: chain.iter().map(|c| BASE64_STANDARD.encode(c.der())).collect(), signing_agent },
+        header: Header {
+            x5c: unsigned.chain.iter().map(|certificate| BASE64_STANDARD.encode(certificate.der())).collect(),
+            timestamp_signature: unsigned.timestamp_signature.map(|token| BASE64_STANDARD.encode(token)),
+            signing_agent: unsigned.signing_agent,
+        },
         signature: BASE64_URL_SAFE_NO_PAD.encode(signature),
     };
     // A struct of text always has a JSON form.

@@ -158,6 +158,17 @@ impl Envelope {
     }
 }
 
+/// What a new envelope carries beside its signature.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsigned<'a> {
+    /// The certificates, leaf first.
+    pub chain: &'a [Certificate],
+    /// The name of the signing tool.
+    pub signing_agent: &'a str,
+    /// The token of a time-stamp over the signature.
+    pub timestamp_signature: Option<&'a [u8]>,
+}
+
 /// An envelope that waits for its signature.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -196,11 +207,11 @@ impl Draft {
         self.algorithm
     }
 
-    /// The envelope's bytes, with the signature, the chain (leaf first) and the name of the signing tool.
-    pub fn seal(&self, signature: &[u8], chain: &[Certificate], signing_agent: &str) -> Vec<u8> {
+    /// The envelope's bytes, with the signature and what is not signed.
+    pub fn seal(&self, signature: &[u8], unsigned: Unsigned<'_>) -> Vec<u8> {
         match self.format {
-            Format::Jws => jws::seal(&self.protected, &self.payload, signature, chain, signing_agent),
-            Format::Cose => cose::seal(&self.protected, &self.payload, signature, chain, signing_agent),
+            Format::Jws => jws::seal(&self.protected, &self.payload, signature, unsigned),
+            Format::Cose => cose::seal(&self.protected, &self.payload, signature, unsigned),
         }
     }
 }

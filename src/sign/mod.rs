@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use crate::envelope::{Draft, Format, Payload};
-use crate::oci::{Blob, Descriptor, media_type};
-use crate::pki::{Certificate, PrivateKeyError, SignatureAlgorithm};
+use crate::envelope::{Draft, Format, Payload, Unsigned};
+use crate::oci::{Blob, Descriptor, DigestAlgorithm, media_type};
+use crate::pki::{Certificate, PrivateKeyError, SignatureAlgorithm, Stamp, TimestampToken};
 use crate::remedy::{Code, Remedy};
 
 pub use local::{KeyMismatch, LocalKey};
@@ -73,6 +73,9 @@ pub enum SignError {
     /// The certificates are not valid at the time of signing.
     #[error("the signing certificates are not valid now: {0}")]
     NotValidNow(String),
+    /// The certificates were not valid at the time that the authority vouches for.
+    #[error("the time-stamp reaches to {0}, when a signing certificate was not valid")]
+    StampedOutsideValidity(Timestamp),
 }
 
 impl Remedy for SignError {
@@ -82,6 +85,7 @@ impl Remedy for SignError {
             Self::ReservedMetadata(_) | Self::MetadataTaken(_) => "metadata-key-refused",
             Self::Expiry => "expiry-invalid",
             Self::NotValidNow(_) => "signing-certificate-not-valid",
+            Self::StampedOutsideValidity(_) => "timestamp-outside-validity",
         })
     }
 
@@ -90,7 +94,9 @@ impl Remedy for SignError {
             Self::Key(_) => "see whether the key and its certificate belong together".into(),
             Self::ReservedMetadata(_) | Self::MetadataTaken(_) => "choose another key".into(),
             Self::Expiry => "write a duration such as `24h` or `90s`".into(),
-            Self::NotValidNow(_) => "renew the certificate, or look at this machine's clock".into(),
+            Self::NotValidNow(_) | Self::StampedOutsideValidity(_) => {
+                "renew the certificate, or look at this machine's clock".into()
+            }
         })
     }
 }
@@ -108,17 +114,68 @@ pub struct Signed {
 
 /// Signs an artifact: its payload in an envelope, and the manifest that stores it.
 pub fn sign(artifact: &Descriptor, request: &SignRequest, signer: &dyn Signer) -> Result<Signed, SignError> {
+    prepare(artifact, request, signer).map(Unsealed::seal)
+}
+
+/// Signs an artifact, and leaves room for a time-stamp over the signature.
+pub fn prepare<'s>(
+    artifact: &Descriptor,
+    request: &SignRequest,
+    signer: &'s dyn Signer,
+) -> Result<Unsealed<'s>, SignError> {
     let payload = payload(artifact, &request.user_metadata)?;
     let now = whole_seconds(request.now);
     signer.check_validity(now)?;
     let expiry = request.expiry.map(|expiry| expiry_after(now, expiry)).transpose()?;
     let draft = Draft::new(request.format, signer.algorithm(), &payload, now, expiry);
     let signature = signer.sign(&draft.to_be_signed())?;
-    let bytes = draft.seal(&signature, signer.chain(), SIGNING_AGENT);
-    let envelope = Blob::of(request.format.media_type(), bytes);
-    let config = Blob::of(media_type::EMPTY, b"{}".to_vec());
-    let manifest = manifest(artifact, &envelope, &config, signer.chain(), now);
-    Ok(Signed { envelope, config, manifest })
+    Ok(Unsealed { format: request.format, draft, signature, signer, artifact: artifact.bare(), now })
+}
+
+/// A signature that is made, and not in its envelope yet.
+pub struct Unsealed<'s> {
+    format: Format,
+    draft: Draft,
+    signature: Vec<u8>,
+    signer: &'s dyn Signer,
+    artifact: Descriptor,
+    now: Timestamp,
+}
+
+impl Unsealed<'_> {
+    /// What a time-stamp must be over.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// The hash that a time-stamp is asked for by: that of the key (Notary "Signing and Verification Workflow").
+    pub fn hash(&self) -> DigestAlgorithm {
+        self.signer.algorithm().hash()
+    }
+
+    /// The envelope with a time-stamp. Refused where the stamp would not be accepted: no verifier would take it for the time
+    /// at which these certificates were valid.
+    pub fn stamped(self, token: &TimestampToken, stamp: &Stamp) -> Result<Signed, SignError> {
+        for end in [stamp.earliest(), stamp.latest()] {
+            self.signer.check_validity(end).map_err(|_| SignError::StampedOutsideValidity(end))?;
+        }
+        Ok(self.into_signed(Some(token.der())))
+    }
+
+    /// The envelope without a time-stamp.
+    pub fn seal(self) -> Signed {
+        self.into_signed(None)
+    }
+
+    fn into_signed(self, timestamp_signature: Option<&[u8]>) -> Signed {
+        let chain = self.signer.chain();
+        let unsigned = Unsigned { chain, signing_agent: SIGNING_AGENT, timestamp_signature };
+        let bytes = self.draft.seal(&self.signature, unsigned);
+        let envelope = Blob::of(self.format.media_type(), bytes);
+        let config = Blob::of(media_type::EMPTY, b"{}".to_vec());
+        let manifest = manifest(&self.artifact, &envelope, &config, chain, self.now);
+        Signed { envelope, config, manifest }
+    }
 }
 
 fn payload(artifact: &Descriptor, user_metadata: &BTreeMap<String, String>) -> Result<Payload, SignError> {

@@ -109,3 +109,139 @@ fn valid_at(chain: &Chain, at: Timestamp, code: &'static str) -> State {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+
+    use super::*;
+    use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
+    use crate::oci::{Descriptor, media_type};
+    use crate::policy::{Policy, TrustStore};
+    use crate::remedy::Code;
+    use crate::verify::{Check, Finding, Outcome, Subject, examine};
+
+    /// Signed by a certificate that expired in the middle of 2025, and stamped in the spring before.
+    const COVERED: &str = "timestamp-expired-leaf-covered";
+    /// Signed by the same, and stamped too late.
+    const LATE: &str = "timestamp-after-expiry";
+
+    fn vector(name: &str) -> Vec<u8> {
+        let path = format!("{}/tests/vectors/{name}", env!("CARGO_MANIFEST_DIR"));
+        fs::read(&path).expect(&path)
+    }
+
+    fn anchors_of(store: &str) -> Vec<Certificate> {
+        let path = format!("{}/tests/vectors/truststores/timestamp/x509/{store}", env!("CARGO_MANIFEST_DIR"));
+        let files = fs::read_dir(&path).expect(&path).map(|file| fs::read(file.unwrap().path()).unwrap());
+        files.flat_map(|file| Certificate::read_all(&file).unwrap()).collect()
+    }
+
+    fn trust(level: &str, verify_timestamp: &str, stores: &[&str]) -> Trust {
+        let policy = serde_json::json!({"version": "1.0", "trustPolicies": [{
+            "name": "all",
+            "registryScopes": ["*"],
+            "signatureVerification": {"level": level, "verifyTimestamp": verify_timestamp},
+            "trustStores": stores,
+            "trustedIdentities": ["*"],
+        }]});
+        let stores = stores.iter().filter(|store| !store.ends_with("broken")).map(|store| {
+            let path = store.replace(':', "/");
+            (store.parse::<TrustStore>().unwrap(), Ok(anchors_of(&path)))
+        });
+        let policy = Policy::parse(policy.to_string().as_bytes()).unwrap();
+        Trust::new(policy, stores.collect::<BTreeMap<_, _>>(), "test".to_owned())
+    }
+
+    fn outcome(name: &str, trust: &Trust, now: &str) -> Outcome {
+        let bytes = vector(&format!("envelopes/{name}.jws"));
+        let envelope = Envelope::parse(media_type::JWS_ENVELOPE, &bytes, DEFAULT_ENVELOPE_SIZE).unwrap();
+        let image = Descriptor::of(media_type::IMAGE_MANIFEST, &vector("subjects/net-monitor.json"));
+        let statement = trust.policy().statement_for(&"r.example/a".parse().unwrap()).unwrap();
+        let metadata = BTreeMap::new();
+        examine(&envelope, Subject::artifact(&image, &metadata), statement, trust).conclude(now.parse().unwrap())
+    }
+
+    fn finding(outcome: &Outcome) -> &Finding {
+        outcome.findings.iter().find(|finding| finding.check == Check::AuthenticTimestamp).unwrap()
+    }
+
+    fn code(name: &str, trust: &Trust, now: &str) -> &'static str {
+        finding(&outcome(name, trust, now)).problem().map_or("passed", |problem| problem.code.as_str())
+    }
+
+    const CA: &str = "ca:acme-rockets";
+    const TSA: &str = "tsa:acme-tsa";
+
+    #[test]
+    fn a_stamp_vouches_for_certificates_that_have_expired_since() {
+        let trust = trust("strict", "always", &[CA, TSA]);
+        for now in ["2025-03-02T00:00:00Z", "2026-01-01T00:00:00Z", "2060-01-01T00:00:00Z"] {
+            assert_eq!(code(COVERED, &trust, now), "passed", "{now}");
+            assert_eq!(code(LATE, &trust, now), "timestamp-outside-validity", "{now}");
+            assert_eq!(code("timestamp-other-signature", &trust, now), "timestamp-of-other-signature", "{now}");
+        }
+    }
+
+    #[test]
+    fn without_an_authority_that_is_trusted_the_certificates_must_be_valid_now() {
+        let trust = trust("strict", "always", &[CA]);
+        assert_eq!(code(COVERED, &trust, "2025-06-30T00:00:00Z"), "passed");
+        assert_eq!(code(COVERED, &trust, "2025-06-30T00:00:01Z"), "certificate-not-valid-now");
+        assert_eq!(code(COVERED, &trust, "2024-12-31T23:59:59Z"), "certificate-not-valid-now");
+    }
+
+    #[test]
+    fn a_stamp_that_is_due_after_expiry_is_not_looked_at_before() {
+        let trust = trust("strict", "afterCertExpiry", &[CA, TSA]);
+        for now in ["2025-01-01T00:00:00Z", "2025-06-30T00:00:00Z"] {
+            assert_eq!(code(LATE, &trust, now), "passed", "{now}");
+        }
+        assert_eq!(code(LATE, &trust, "2025-06-30T00:00:01Z"), "timestamp-outside-validity");
+        assert_eq!(code(COVERED, &trust, "2025-06-30T00:00:01Z"), "passed");
+        // One that is not valid yet has not expired.
+        assert_eq!(code(COVERED, &trust, "2024-12-31T23:59:59Z"), "certificate-not-valid-now");
+    }
+
+    #[test]
+    fn what_a_bad_stamp_means_is_for_the_level_to_say_and_what_a_bad_store_means_is_not() {
+        for level in ["permissive", "audit"] {
+            let outcome = outcome(LATE, &trust(level, "always", &[CA, TSA]), "2026-01-01T00:00:00Z");
+            assert!(finding(&outcome).is_logged() && outcome.decisive().is_none(), "{level}");
+            let outcome = self::outcome(COVERED, &trust(level, "always", &[CA, "tsa:broken"]), "2026-01-01T00:00:00Z");
+            let decisive = outcome.decisive().and_then(Finding::problem).unwrap();
+            assert_eq!(decisive.code, Code("trust-store-not-loaded"), "{level}");
+            assert!(matches!(finding(&outcome).state, State::Inconclusive { .. }), "{level}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_compared_with_the_present_changes_with_it() {
+        let good_until = |stores: &[&str], when: &str, now: &str| {
+            outcome(COVERED, &trust("strict", when, stores), now).good_until.map(|end| end.to_string())
+        };
+        let (begins, ends) = (Some("2025-01-01T00:00:00Z".to_owned()), Some("2025-06-30T00:00:00Z".to_owned()));
+        for now in ["2024-06-01T00:00:00Z", "2025-06-01T00:00:00Z", "2026-01-01T00:00:00Z"] {
+            assert_eq!(good_until(&[CA, TSA], "always", now), None, "{now}");
+        }
+        for stores in [&[CA, TSA][..], &[CA]] {
+            assert_eq!(good_until(stores, "afterCertExpiry", "2024-06-01T00:00:00Z"), begins);
+            assert_eq!(good_until(stores, "afterCertExpiry", "2025-06-01T00:00:00Z"), ends);
+            assert_eq!(good_until(stores, "afterCertExpiry", "2026-01-01T00:00:00Z"), None);
+        }
+    }
+
+    #[test]
+    fn both_ends_of_what_is_vouched_for_are_within_the_validity() {
+        let chain =
+            Certificate::read_all(&vector("chains/p256/chain.pem")).and_then(|chain| Ok(Chain::code_signing(chain)));
+        let chain = chain.unwrap().unwrap();
+        let begin = chain.certificates().iter().map(Certificate::not_before).max().unwrap();
+        let (end, moment) = (chain.earliest_not_after(), jiff::SignedDuration::from_micros(1));
+        let is_covered = |earliest, latest| covers(&chain, earliest, latest).is_ok();
+        assert!(is_covered(begin, end));
+        assert!(!is_covered(begin - moment, end));
+        assert!(!is_covered(begin, end + moment));
+    }
+}

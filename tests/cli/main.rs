@@ -12,6 +12,9 @@
 #[path = "../support/registry.rs"]
 mod registry;
 
+#[path = "../support/authority.rs"]
+mod authority;
+
 mod node;
 
 mod bad_input;
@@ -21,6 +24,7 @@ mod hostile;
 mod inspect;
 mod ls;
 mod sign;
+mod timestamp;
 mod tls;
 mod usage;
 mod vectors;

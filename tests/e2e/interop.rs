@@ -5,8 +5,9 @@ use std::path::Path;
 
 use pratique::config::NotationDir;
 
+use crate::authority::TimestampAuthority;
 use crate::node::{Image, Node};
-use crate::notation::{Notation, trusting};
+use crate::notation::{Notation, trusting, trusting_stamped};
 use crate::tools::text;
 
 const KEY_TYPES: [&str; 6] = ["rsa-2048", "rsa-3072", "rsa-4096", "ec-256", "ec-384", "ec-521"];
@@ -69,6 +70,35 @@ fn signatures_of_both_tools_stand_side_by_side() {
         accepted_by_notation(&notation, &image, &[]);
         assert_eq!(notation.verdict(&image), "admitted", "{key}");
     }
+}
+
+#[test]
+fn time_stamps_that_either_tool_has_asked_for_are_believed_by_both() {
+    let (node, notation) = signers();
+    let (authority, other) = (TimestampAuthority::start(), TimestampAuthority::with("accuracy = secs:1"));
+    notation.trust_authority("clocks", &authority.root());
+    notation.trust_authority("others", &other.root());
+    let (url, root) = (authority.url(), authority.root().display().to_string());
+    let stamping = ["--timestamp-url", &url, "--timestamp-root-cert", &root];
+    for (key, format) in [("rsa-2048", "jws"), ("rsa-3072", "cose"), ("ec-384", "jws"), ("ec-521", "cose")] {
+        let options = [&["--signature-format", format][..], &stamping].concat();
+        let (ours, theirs) = (node.push("app", &format!("ours-{key}")), node.push("app", &format!("theirs-{key}")));
+        notation.sign(&ours, key, &options);
+        notation.sign_with_notation(&theirs, key, &options);
+        for image in [ours, theirs] {
+            notation.set_policy(&trusting_stamped(key, "clocks"));
+            accepted_by_notation(&notation, &image, &[]);
+            assert_eq!(notation.verdict(&image), "admitted", "{key} {format}");
+            notation.set_policy(&trusting_stamped(key, "others"));
+            refused_by_notation(&notation, &image, &[]);
+            assert_eq!(notation.verdict(&image), "timestamp-authority-untrusted", "{key} {format}");
+        }
+    }
+    let bare = node.push("app", "without-time-stamp");
+    notation.sign(&bare, "ec-256", &[]);
+    notation.set_policy(&trusting_stamped("ec-256", "clocks"));
+    refused_by_notation(&notation, &bare, &[]);
+    assert_eq!(notation.verdict(&bare), "timestamp-missing");
 }
 
 /// A registry, and a folder with a key of every type.

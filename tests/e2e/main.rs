@@ -15,6 +15,9 @@
     reason = "all of this crate is test, also what stands outside of `#[test]` functions"
 )]
 
+#[path = "../support/authority.rs"]
+mod authority;
+
 mod archive;
 mod containerd;
 mod cri;

@@ -50,6 +50,13 @@ impl Notation {
         succeed(notation.arg(image.by_digest()));
     }
 
+    /// Makes this certificate a trust anchor in `tsa:NAME`.
+    pub fn trust_authority(&self, name: &str, root: &Path) {
+        let store = self.dir().join("truststore/x509/tsa").join(name);
+        fs::create_dir_all(&store).expect("the trust store can be made");
+        fs::copy(root, store.join("root.pem")).expect("the trust store can be written");
+    }
+
     /// Asks `pratique verify`, which reads the same policy as the daemon does.
     pub fn verify(&self, image: &Image) -> Output {
         run(self.pratique(&["verify", &image.by_digest()]).args(["--output", "json"]))
@@ -93,11 +100,15 @@ impl Notation {
 
 /// A strict policy of one statement, for the repositories in `scope` and the anchors of `ca:STORE`.
 pub fn policy(scope: &str, store: &str, identity: &str) -> String {
+    policy_of(scope, &[format!("ca:{store}")], identity)
+}
+
+fn policy_of(scope: &str, stores: &[String], identity: &str) -> String {
     let statement = json!({
         "name": "demo",
         "registryScopes": [scope],
         "signatureVerification": { "level": "strict" },
-        "trustStores": [format!("ca:{store}")],
+        "trustStores": stores,
         "trustedIdentities": [identity],
     });
     json!({ "version": "1.0", "trustPolicies": [statement] }).to_string()
@@ -106,6 +117,11 @@ pub fn policy(scope: &str, store: &str, identity: &str) -> String {
 /// Trusts whoever has a certificate below `ca:STORE`, for every repository.
 pub fn trusting(store: &str) -> String {
     policy("*", store, "*")
+}
+
+/// The same, where the authorities in `tsa:AUTHORITY` vouch for the time of signing.
+pub fn trusting_stamped(store: &str, authority: &str) -> String {
+    policy_of("*", &[format!("ca:{store}"), format!("tsa:{authority}")], "*")
 }
 
 /// The identity of a test certificate for NAME.
