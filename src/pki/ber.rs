@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn nesting_ends_before_the_stack_does() {
-        let nested = |levels: usize| [vec![0x30, 0x80].repeat(levels), vec![0, 0].repeat(levels)].concat();
+        let nested = |levels: usize| [[0x30, 0x80].repeat(levels), [0, 0].repeat(levels)].concat();
         assert!(to_der(&nested(MAX_DEPTH + 1)).is_ok());
         assert_eq!(to_der(&nested(MAX_DEPTH + 2)), Err(BerFault::TooDeep));
         assert_eq!(to_der(&[0x30, 0x80].repeat(100_000)), Err(BerFault::TooDeep));

@@ -234,9 +234,8 @@ mod tests {
 
     #[test]
     fn both_ends_of_what_is_vouched_for_are_within_the_validity() {
-        let chain =
-            Certificate::read_all(&vector("chains/p256/chain.pem")).and_then(|chain| Ok(Chain::code_signing(chain)));
-        let chain = chain.unwrap().unwrap();
+        let certificates = Certificate::read_all(&vector("chains/p256/chain.pem")).unwrap();
+        let chain = Chain::code_signing(certificates).unwrap();
         let begin = chain.certificates().iter().map(Certificate::not_before).max().unwrap();
         let (end, moment) = (chain.earliest_not_after(), jiff::SignedDuration::from_micros(1));
         let is_covered = |earliest, latest| covers(&chain, earliest, latest).is_ok();

@@ -7,6 +7,7 @@
 //! Follows RFC 3161 and RFC 5816, on top of RFC 5652, and the Notary trust policy specification, "Authentic Timestamp".
 
 mod authority;
+mod binding;
 mod error;
 mod info;
 mod request;
@@ -21,10 +22,10 @@ use const_oid::db::rfc5911::{ID_CONTENT_TYPE, ID_MESSAGE_DIGEST, ID_SIGNING_TIME
 use const_oid::db::rfc5912::{
     RSA_ENCRYPTION, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
 };
+use der::Decode as _;
 use der::asn1::{AnyRef, OctetStringRef};
-use der::{Decode as _, Reader as _, SliceReader};
 use jiff::Timestamp;
-use spki::{AlgorithmIdentifierOwned, AlgorithmIdentifierRef};
+use spki::AlgorithmIdentifierOwned;
 use x509_cert::time::Time;
 
 pub use authority::StamperViolation;
@@ -36,17 +37,15 @@ use super::Certificate;
 use super::ber;
 use super::chain::check_validity;
 use crate::oci::DigestAlgorithm;
-use info::{generalized_time, hash_of};
-use signed_data::{SignedData, SignerInfo, sequence};
+use binding::{Binding, SIGNING_CERTIFICATE_V2};
+use info::generalized_time;
+use signed_data::{SignedData, SignerInfo};
 
 /// The largest token that is read, in bytes. Those of public authorities have 3 to 8 KiB with their chain.
 pub const MAX_TOKEN_SIZE: usize = 128 * 1024;
 
 /// `id-ct-TSTInfo` (RFC 3161, section 2.4.2).
 const ID_CT_TST_INFO: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.1.4");
-/// `id-aa-signingCertificateV2` (RFC 5035). Its predecessor knows SHA-1 alone and is not enough.
-const SIGNING_CERTIFICATE_V2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.16.2.47");
-
 /// A time-stamp token of good form. Nothing in it is believed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimestampToken {
@@ -149,65 +148,15 @@ fn is_named(certificate: &Certificate, signer: &SignerInfo<'_>) -> bool {
     certificate.issuer_der() == signer.issuer && certificate.serial_number() == signer.serial_number
 }
 
-/// The certificate that the signer is named by, and whose hash it has signed: otherwise another certificate for the same
-/// key could be put in its place (RFC 5816, section 2.2.1).
+/// The certificate that the signer is named by, and whose hash it has signed.
 fn signer_of<'c>(
     signer: &SignerInfo<'_>,
     certificates: &'c [Certificate],
 ) -> Result<&'c Certificate, InvalidTimestamp> {
-    let name = "signingCertificateV2";
-    let attribute = signer.required(SIGNING_CERTIFICATE_V2, name)?;
-    let bound = Bound::parse(attribute)?;
+    let binding = Binding::parse(signer.required(SIGNING_CERTIFICATE_V2, "signingCertificateV2")?)?;
     let mut named = certificates.iter().filter(|certificate| is_named(certificate, signer)).peekable();
     named.peek().ok_or(InvalidTimestamp::NoCertificate)?;
-    named.find(|certificate| bound.is(certificate)).ok_or(InvalidTimestamp::OtherCertificate)
-}
-
-/// The first `ESSCertIDv2` of the attribute, which is the signer's; more would be its issuers.
-struct Bound<'a> {
-    hash: DigestAlgorithm,
-    hashed: &'a [u8],
-    /// The serial number of the certificate, where it is told; the hash says as much already.
-    serial_number: Option<&'a [u8]>,
-}
-
-impl<'a> Bound<'a> {
-    fn parse(der: &'a [u8]) -> Result<Self, InvalidTimestamp> {
-        let malformed = |error| InvalidTimestamp::malformed(&error);
-        let (algorithm, hashed, serial_number) = first_certificate(der).map_err(malformed)?;
-        let hash = algorithm.as_ref().map_or(Ok(DigestAlgorithm::Sha256), hash_of)?;
-        Ok(Self { hash, hashed, serial_number })
-    }
-
-    fn is(&self, certificate: &Certificate) -> bool {
-        self.hash.hash(certificate.der()) == self.hashed
-            && self.serial_number.is_none_or(|number| number == certificate.serial_number())
-    }
-}
-
-/// `SigningCertificateV2 ::= SEQUENCE { certs SEQUENCE OF ESSCertIDv2, policies SEQUENCE OF PolicyInformation OPTIONAL }`
-fn first_certificate(der: &[u8]) -> der::Result<(Option<AlgorithmIdentifierRef<'_>>, &[u8], Option<&[u8]>)> {
-    let certificates = sequence(der, |reader| {
-        let certificates = reader.tlv_bytes()?;
-        if !reader.is_finished() {
-            reader.tlv_bytes()?;
-        }
-        Ok(certificates)
-    })?;
-    let mut reader = SliceReader::new(AnyRef::from_der(certificates)?.value())?;
-    sequence(reader.tlv_bytes()?, |reader| {
-        let is_default = der::Tag::peek(reader)? == der::Tag::OctetString;
-        let algorithm = if is_default { None } else { Some(AlgorithmIdentifierRef::decode(reader)?) };
-        let hashed = <&OctetStringRef>::decode(reader)?.as_bytes();
-        if reader.is_finished() {
-            return Ok((algorithm, hashed, None));
-        }
-        let serial_number = sequence(reader.tlv_bytes()?, |reader| {
-            reader.tlv_bytes()?; // the issuer, as general names
-            AnyRef::decode(reader).map(|number| number.value())
-        })?;
-        Ok((algorithm, hashed, Some(serial_number)))
-    })
+    binding.find(named)?.ok_or(InvalidTimestamp::OtherCertificate)
 }
 
 /// CMS lets a signer name its key's kind alone, and the hash beside it (RFC 3370, section 3.2).

@@ -8,7 +8,8 @@ use der::asn1::ObjectIdentifier;
 use p256::ecdsa::DerSignature;
 use p256::ecdsa::signature::Signer as _;
 
-use super::{ID_CT_TST_INFO, SIGNING_CERTIFICATE_V2};
+use super::ID_CT_TST_INFO;
+use super::binding::SIGNING_CERTIFICATE_V2;
 use crate::oci::DigestAlgorithm::Sha256;
 use crate::pki::testing::{Draft, key};
 use crate::pki::{Certificate, ber};
@@ -86,7 +87,8 @@ impl Forgery {
     /// The same, as somebody would stream it.
     pub(super) fn ber(&self) -> Vec<u8> {
         let content = der(&self.content.ber());
-        let encapsulated = sequence(&[oid(self.content_type), element(0xa0, &[element(0x04, &[content.clone()])])]);
+        let encapsulated =
+            sequence(&[oid(self.content_type), element(0xa0, &[element(0x04, std::slice::from_ref(&content))])]);
         let signer = self.signer(&content);
         let signed_data = sequence(&[
             int(self.cms_version),
@@ -131,7 +133,7 @@ impl Content {
         sequence(&[
             int(self.version),
             oid(self.policy),
-            sequence(&[algorithm(self.hash), element(0x04, &[self.imprint.clone()])]),
+            sequence(&[algorithm(self.hash), element(0x04, std::slice::from_ref(&self.imprint))]),
             int(7),
             element(0x18, &[self.time.as_bytes().to_vec()]),
             self.rest.clone(),
