@@ -204,10 +204,16 @@ impl Certificate {
         self.key_material()?.try_into()
     }
 
-    /// Whether the key is as long as Notary asks of every leaf: RSA of 2048 bits, or a curve of 256 (signature
-    /// specification, "Leaf Certificates").
-    pub(super) fn has_strong_key(&self) -> bool {
-        self.key_material().is_ok_and(|key| !matches!(key, KeyMaterial::Rsa { bits: 0..2048, .. }))
+    /// Whether its names and its key can be read as well, which [`Certificate::from_der`] leaves to whoever needs them.
+    pub(super) fn is_readable_throughout(&self) -> bool {
+        self.subject().is_text()
+            && self.issuer().is_text()
+            && !matches!(self.key_material(), Err(UnsupportedKey::Malformed))
+    }
+
+    /// The types of the extensions that are marked critical.
+    pub(super) fn critical_extensions(&self) -> impl Iterator<Item = ObjectIdentifier> {
+        self.0.all_extensions.iter().filter(|extension| extension.critical).map(|extension| extension.extn_id)
     }
 
     /// The bits of the subject's key, which OCSP identifies an issuer by (RFC 6960, section 4.1.1).

@@ -56,6 +56,11 @@ impl DistinguishedName {
         })
     }
 
+    /// Whether every value can be decoded.
+    pub(super) fn is_text(&self) -> bool {
+        self.0.iter().all(|attribute| matches!(attribute.value, Value::Text(_)))
+    }
+
     /// Whether no attribute of this type has a value. One with an empty text counts as none, one that cannot be decoded
     /// counts as one.
     pub(super) fn lacks(&self, kind: &str) -> bool {

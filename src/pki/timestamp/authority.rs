@@ -5,7 +5,13 @@
 //!
 //! Follows the Notary signature specification, "Certificate Requirements", and RFC 3161, section 2.3.
 
-use const_oid::db::rfc5280::ID_KP_TIME_STAMPING;
+use const_oid::ObjectIdentifier;
+use const_oid::db::rfc5280::{
+    ANY_EXTENDED_KEY_USAGE, ID_CE_AUTHORITY_KEY_IDENTIFIER, ID_CE_BASIC_CONSTRAINTS, ID_CE_CERTIFICATE_POLICIES,
+    ID_CE_CRL_DISTRIBUTION_POINTS, ID_CE_EXT_KEY_USAGE, ID_CE_INHIBIT_ANY_POLICY, ID_CE_KEY_USAGE,
+    ID_CE_NAME_CONSTRAINTS, ID_CE_POLICY_CONSTRAINTS, ID_CE_POLICY_MAPPINGS, ID_CE_SUBJECT_ALT_NAME,
+    ID_CE_SUBJECT_KEY_IDENTIFIER, ID_KP_TIME_STAMPING,
+};
 use jiff::Timestamp;
 
 use super::super::chain::{OutsideValidity, check_validity};
@@ -18,7 +24,24 @@ use crate::remedy::{Code, Remedy};
 /// room for several authorities of one name. Each check costs a tenth of a millisecond or so.
 const MAX_CHECKS: usize = 64;
 
-/// Why a certificate may not sign time-stamps.
+/// What may be critical in a certificate of an authority's chain: what is looked at, and what narrows down names and policies
+/// that nobody here asks about.
+const KNOWN_EXTENSIONS: [ObjectIdentifier; 12] = [
+    ID_CE_BASIC_CONSTRAINTS,
+    ID_CE_KEY_USAGE,
+    ID_CE_EXT_KEY_USAGE,
+    ID_CE_SUBJECT_KEY_IDENTIFIER,
+    ID_CE_AUTHORITY_KEY_IDENTIFIER,
+    ID_CE_SUBJECT_ALT_NAME,
+    ID_CE_CRL_DISTRIBUTION_POINTS,
+    ID_CE_NAME_CONSTRAINTS,
+    ID_CE_CERTIFICATE_POLICIES,
+    ID_CE_POLICY_MAPPINGS,
+    ID_CE_POLICY_CONSTRAINTS,
+    ID_CE_INHIBIT_ANY_POLICY,
+];
+
+/// Why a certificate may not sign time-stamps, or not stand above one that does.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StamperViolation {
@@ -40,9 +63,15 @@ pub enum StamperViolation {
     /// Its extKeyUsage could be overlooked.
     #[error("its extKeyUsage is not critical")]
     PurposeNotCritical,
+    /// It is above an authority, and was issued for purposes that do not include it.
+    #[error("its extKeyUsage does not include timeStamping")]
+    IssuerPurpose,
     /// Its key is too short, or of a kind that is not known.
-    #[error("its key is neither RSA of 2048 bits or more nor on P-256, P-384 or P-521")]
+    #[error("its key is none of RSA with 2048, 3072 or 4096 bits, P-256, P-384 and P-521")]
     Key,
+    /// It has a critical extension that is not known. Holds the object identifier.
+    #[error("it has the critical extension {0}, which is not known")]
+    CriticalExtension(String),
 }
 
 impl Remedy for StamperViolation {
@@ -50,9 +79,10 @@ impl Remedy for StamperViolation {
         Code(match self {
             Self::Authority => "timestamp-certificate-is-authority",
             Self::NoDigitalSignature | Self::KeyUsage { .. } => "timestamp-certificate-key-usage",
-            Self::Purpose => "timestamp-certificate-purpose",
+            Self::Purpose | Self::IssuerPurpose => "timestamp-certificate-purpose",
             Self::PurposeNotCritical => "timestamp-certificate-purpose-not-critical",
             Self::Key => "timestamp-certificate-key",
+            Self::CriticalExtension(_) => "timestamp-certificate-critical-extension",
         })
     }
 
@@ -103,7 +133,25 @@ fn check_stamper(certificate: &Certificate) -> Result<(), StamperViolation> {
         Some(_) => {}
         None => return Err(StamperViolation::Purpose),
     }
-    if certificate.has_strong_key() { Ok(()) } else { Err(StamperViolation::Key) }
+    certificate.public_key().map_err(|_| StamperViolation::Key)?;
+    check_critical_extensions(certificate)
+}
+
+/// Whether what a certificate above the authority says of its purpose leaves room for time-stamps. Nothing said is no
+/// restriction.
+fn check_purpose_above(certificate: &Certificate) -> Result<(), StamperViolation> {
+    let purposes = certificate.extended_key_usage().map(|usage| usage.content.as_slice()).unwrap_or_default();
+    let is_open = |purpose: &ObjectIdentifier| [ID_KP_TIME_STAMPING, ANY_EXTENDED_KEY_USAGE].contains(purpose);
+    if purposes.is_empty() || purposes.iter().any(is_open) { Ok(()) } else { Err(StamperViolation::IssuerPurpose) }
+}
+
+/// A departure on the safe side: Notary's requirements leave all other extensions alone, and RFC 5280, section 4.2, which
+/// RFC 3161 builds on and the reference implementation follows here, has none pass that is critical and not known.
+fn check_critical_extensions(certificate: &Certificate) -> Result<(), StamperViolation> {
+    match certificate.critical_extensions().find(|extension| !KNOWN_EXTENSIONS.contains(extension)) {
+        None => Ok(()),
+        Some(unknown) => Err(StamperViolation::CriticalExtension(unknown.to_string())),
+    }
 }
 
 /// A walk from issuer to issuer.
@@ -171,6 +219,9 @@ impl<'a> Search<'a> {
         for (below, issuer) in path.iter().skip(1).enumerate() {
             check_issuer(issuer, below)
                 .map_err(|source| InvalidTimestamp::Issuer { subject: issuer.subject().to_string(), source })?;
+            check_purpose_above(issuer)
+                .and_then(|()| check_critical_extensions(issuer))
+                .map_err(|source| InvalidTimestamp::Stamper { subject: issuer.subject().to_string(), source })?;
         }
         path.iter().try_for_each(|certificate| valid(certificate, self.at)).map_err(InvalidTimestamp::NotValid)
     }

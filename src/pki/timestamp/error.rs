@@ -2,7 +2,7 @@
 
 use super::super::ber::BerFault;
 use super::super::chain::OutsideValidity;
-use super::super::{ProfileViolation, X509SignatureError};
+use super::super::{InvalidCertificate, ProfileViolation, X509SignatureError};
 use super::{MAX_TOKEN_SIZE, StamperViolation};
 use crate::remedy::{Code, Remedy};
 
@@ -43,6 +43,9 @@ pub enum InvalidTimestamp {
     /// What the authority signed is not what the token holds.
     #[error("the content of the time-stamp is not what its authority signed")]
     Altered,
+    /// A certificate in the token cannot be read.
+    #[error("a certificate in the time-stamp cannot be read")]
+    Certificate(#[source] InvalidCertificate),
     /// The token does not hold the certificate of its signer.
     #[error("the time-stamp does not hold the certificate that it was signed with")]
     NoCertificate,
@@ -66,8 +69,8 @@ pub enum InvalidTimestamp {
         /// Why not.
         source: X509SignatureError,
     },
-    /// The authority's certificate may not sign time-stamps.
-    #[error("the certificate `{subject}` may not sign time-stamps")]
+    /// A certificate may not sign time-stamps, or not stand above one that does.
+    #[error("the certificate `{subject}` may not vouch for times")]
     Stamper {
         /// Its subject.
         subject: String,
@@ -105,6 +108,7 @@ impl Remedy for InvalidTimestamp {
             Self::OtherMessage => Code("timestamp-of-other-signature"),
             Self::Attribute(_) => Code("timestamp-attribute-missing"),
             Self::Altered => Code("timestamp-altered"),
+            Self::Certificate(_) => Code("timestamp-certificate-malformed"),
             Self::NoCertificate => Code("timestamp-certificate-missing"),
             Self::OtherCertificate => Code("timestamp-certificate-mismatch"),
             Self::Signature(_) => Code("timestamp-signature-invalid"),

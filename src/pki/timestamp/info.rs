@@ -141,6 +141,9 @@ pub(super) fn generalized_time(time: AnyRef<'_>) -> Option<Timestamp> {
     if part(12, 14) > "59" {
         return None; // a leap second, which the calendar would silently move
     }
+    if fraction.is_some_and(|digits| digits.ends_with('0')) {
+        return None; // which RFC 3161 forbids, as DER does
+    }
     // More digits than there are nanoseconds say nothing.
     let fraction = fraction.map(|digits| format!(".{}", digits.get(..9).unwrap_or(digits))).unwrap_or_default();
     let (year, month, day) = (part(0, 4), part(4, 6), part(6, 8));
@@ -167,6 +170,7 @@ mod tests {
             "202601020304Z",
             "20260102030405+0000",
             "20260102030405.Z",
+            "20260102030405.50Z",
             "20261302030405Z",
             "2026010203046éZ",
             "20260630235960Z",

@@ -103,7 +103,7 @@ impl TimestampToken {
     /// The certificate in it that its signer is named by, whether it signed or not.
     pub fn unverified_signer(&self) -> Option<Certificate> {
         let token = SignedData::parse(&self.der).ok()?;
-        read_certificates(&token).into_iter().find(|certificate| is_named(certificate, &token.signer))
+        read_certificates(&token).ok()?.into_iter().find(|certificate| is_named(certificate, &token.signer))
     }
 
     /// Checks that the token is over this message and signed by an authority below one of these anchors, which are
@@ -114,7 +114,7 @@ impl TimestampToken {
         }
         let token = SignedData::parse(&self.der)?;
         check_content(&token)?;
-        let certificates = read_certificates(&token);
+        let certificates = read_certificates(&token)?;
         let signer = signer_of(&token.signer, &certificates)?;
         let algorithm = signature_algorithm(&token.signer);
         signer
@@ -139,9 +139,14 @@ fn check_content(token: &SignedData<'_>) -> Result<(), InvalidTimestamp> {
     if digest.as_bytes() == token.signer.hash.hash(token.content) { Ok(()) } else { Err(InvalidTimestamp::Altered) }
 }
 
-/// Those that can be read. What cannot be, such as a certificate of another kind, helps nobody up.
-fn read_certificates(token: &SignedData<'_>) -> Vec<Certificate> {
-    token.certificates.iter().filter_map(|der| Certificate::from_der(der).ok()).collect()
+/// All of them must be readable, also those that lead nowhere: two readers must not see two tokens in the same bytes.
+fn read_certificates(token: &SignedData<'_>) -> Result<Vec<Certificate>, InvalidTimestamp> {
+    let read = |der: &&[u8]| match Certificate::from_der(der) {
+        Ok(certificate) if certificate.is_readable_throughout() => Ok(certificate),
+        Ok(_) => Err(InvalidTimestamp::Form("a name or a key in one of its certificates is malformed")),
+        Err(error) => Err(InvalidTimestamp::Certificate(error)),
+    };
+    token.certificates.iter().map(read).collect()
 }
 
 fn is_named(certificate: &Certificate, signer: &SignerInfo<'_>) -> bool {

@@ -61,6 +61,10 @@ impl<'a> SignedData<'a> {
         if fields.content_type != ID_CT_TST_INFO {
             return Err(InvalidTimestamp::NotATimestamp(fields.content_type.to_string()));
         }
+        // The hashes of all signers, of which the one signer names its own again.
+        for hash in items(fields.hashes.value(), MAX_CERTIFICATES, "hashes")? {
+            AlgorithmIdentifierRef::from_der(hash).map_err(|error| InvalidTimestamp::malformed(&error))?;
+        }
         let certificates = fields.certificates.map(|set| items(set.value(), MAX_CERTIFICATES, "certificates"));
         // RFC 3161, section 2.4.2: the authority's signature and no other.
         let [signer] = items(fields.signers.value(), MAX_CERTIFICATES, "signers")?[..] else {
@@ -133,6 +137,7 @@ impl<'a> Attribute<'a> {
 /// `SignedData` before anything is asked of it.
 struct Fields<'a> {
     version: u8,
+    hashes: AnyRef<'a>,
     content_type: ObjectIdentifier,
     content: Option<&'a OctetStringRef>,
     certificates: Option<AnyRef<'a>>,
@@ -143,7 +148,7 @@ impl<'a> Fields<'a> {
     fn read(der: &'a [u8]) -> der::Result<Self> {
         sequence(der, |reader| {
             let version = u8::decode(reader)?;
-            set(reader)?; // the hashes of all signers, of which the one signer names its own again
+            let hashes = set(reader)?;
             let (content_type, content) = sequence(reader.tlv_bytes()?, |reader| {
                 let kind = ObjectIdentifier::decode(reader)?;
                 let content =
@@ -152,7 +157,7 @@ impl<'a> Fields<'a> {
             })?;
             let certificates = tagged(reader, 0)?;
             tagged(reader, 1)?; // revocation lists, which whoever made the token has chosen
-            Ok(Self { version, content_type, content, certificates, signers: set(reader)? })
+            Ok(Self { version, hashes, content_type, content, certificates, signers: set(reader)? })
         })
     }
 }

@@ -145,6 +145,8 @@ fn the_certificate_of_an_authority_stamps_and_does_nothing_else() {
     }
     let no_purpose = stamper().without(<ExtendedKeyUsage as const_oid::AssociatedOid>::OID);
     assert_eq!(by(no_purpose), "timestamp-certificate-purpose");
+    assert_eq!(by(stamper().with(ID_CT_TST_INFO, false, &7_u8)), "good");
+    assert_eq!(by(stamper().with(ID_CT_TST_INFO, true, &7_u8)), "timestamp-certificate-critical-extension");
     assert_eq!(by(stamper().constraints(true, false, None)), "good");
     assert_eq!(by(stamper().constraints(true, true, None)), "timestamp-certificate-is-authority");
 }
@@ -159,6 +161,12 @@ fn whoever_stands_above_an_authority_may_issue_certificates() {
     assert_eq!(below(issuer()), "good");
     assert_eq!(below(issuer().constraints(true, true, Some(0))), "good");
     assert_eq!(below(issuer().usage(false, KeyUsages::KeyCertSign.into())), "good");
+    for purposes in [&[ID_KP_TIME_STAMPING, ID_KP_CODE_SIGNING][..], &[ANY_EXTENDED_KEY_USAGE]] {
+        assert_eq!(below(issuer().purposes(false, purposes)), "good");
+    }
+    assert_eq!(below(issuer().purposes(false, &[ID_KP_CODE_SIGNING])), "timestamp-certificate-purpose");
+    assert_eq!(below(issuer().with(ID_CT_TST_INFO, false, &7_u8)), "good");
+    assert_eq!(below(issuer().with(ID_CT_TST_INFO, true, &7_u8)), "timestamp-certificate-critical-extension");
     assert_eq!(below(issuer().usage(true, KeyUsages::CRLSign.into())), "ca-key-cert-sign-missing");
     assert_eq!(below(issuer().constraints(false, true, None)), "ca-basic-constraints-not-critical");
     assert_eq!(below(issuer().constraints(true, false, None)), "ca-not-an-authority");
@@ -174,9 +182,11 @@ fn whoever_stands_above_an_authority_may_issue_certificates() {
 fn the_chain_is_found_in_any_order_with_or_without_its_root_and_what_is_foreign_is_left_alone() {
     let holding = |certificates: Vec<Vec<u8>>| code(&Forgery { certificates, ..Forgery::good() }.der());
     let (leaf, above, top) = (stamper().der(), Draft::authority(1).der(), root().der().to_vec());
-    let (foreign, unreadable) = (Draft::authority(4).der(), sequence(&[int(1)]));
+    let foreign = Draft::authority(4).der();
     assert_eq!(holding(vec![leaf.clone(), above.clone()]), "good");
-    assert_eq!(holding(vec![top.clone(), foreign, unreadable, above.clone(), leaf.clone()]), "good");
+    assert_eq!(holding(vec![top.clone(), foreign, above.clone(), leaf.clone()]), "good");
+    let unreadable = vec![sequence(&[int(1)]), above.clone(), leaf.clone()];
+    assert_eq!(holding(unreadable), "timestamp-certificate-malformed");
     assert_eq!(holding(vec![leaf.clone(), top.clone()]), "timestamp-authority-untrusted");
     assert_eq!(holding(vec![above.clone(), top]), "timestamp-certificate-missing");
     assert_eq!(holding(vec![]), "timestamp-certificate-missing");
