@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use pratique::config::NotationDir;
 use pratique::envelope::{Envelope, limits::DEFAULT_ENVELOPE_SIZE};
 use pratique::oci::{Descriptor, InvalidJson};
-use pratique::pki::Certificate;
+use pratique::pki::{Certificate, TimestampToken};
 use pratique::policy::{Policy, PolicyFault, Trust};
 use pratique::remedy::Remedy;
 use pratique::verify::{Subject, examine};
@@ -74,6 +74,7 @@ fn bytes_without_sense_are_refused_by_every_parser_and_end_none() {
         assert!(Envelope::parse("application/cose", &tagged, DEFAULT_ENVELOPE_SIZE).is_err());
         assert!(Envelope::parse("application/jose+json", &bytes, DEFAULT_ENVELOPE_SIZE).is_err());
         assert!(Certificate::from_der(&bytes).is_err());
+        assert!(TimestampToken::parse(&bytes).is_err());
         assert!(Policy::parse(&bytes).is_err());
     }
 }

@@ -67,6 +67,7 @@ pub struct Examined<'a> {
     statement: &'a Statement,
     /// For what is looked up when the time is known: the authorities that may vouch for another time.
     trust: &'a Trust,
+    timestamp: timestamp::Verified,
     /// There when the integrity holds.
     chain: Option<Chain>,
     findings: Vec<Finding>,
@@ -79,7 +80,8 @@ pub fn examine<'a>(
     statement: &'a Statement,
     trust: &'a Trust,
 ) -> Examined<'a> {
-    let mut examined = Examined { envelope, statement, trust, chain: None, findings: Vec::new() };
+    let timestamp = timestamp::Verified::default();
+    let mut examined = Examined { envelope, statement, trust, timestamp, chain: None, findings: Vec::new() };
     match integrity::check(envelope, subject.target) {
         Ok(sound) => {
             examined.record(Check::Integrity, Action::Enforce, State::Passed);
@@ -110,14 +112,10 @@ impl Examined<'_> {
         let chain = self.chain.take();
         let timed = |check: &dyn Fn(&Chain) -> State| chain.as_ref().map_or(State::NotReached, check);
         let expiry = timed(&|_| expiry::check(attributes, now));
-        let (timestamp, timestamp_action) = chain
-            .as_ref()
-            .map_or((State::NotReached, self.statement.action(Validation::AuthenticTimestamp)), |chain| {
-                timestamp::check(chain, self.envelope, self.statement, self.trust, now)
-            });
         let revocation = timed(&|chain| revocation::check(chain, self.statement));
         self.record(Check::Expiry, self.statement.action(Validation::Expiry), expiry);
-        self.record(Check::AuthenticTimestamp, timestamp_action, timestamp);
+        let (timestamp, action) = self.timestamp(chain.as_ref(), now);
+        self.record(Check::AuthenticTimestamp, action, timestamp);
         self.record(Check::Revocation, self.statement.action(Validation::Revocation), revocation);
 
         let signer = chain.as_ref().map(|chain| Signer {
@@ -136,11 +134,24 @@ impl Examined<'_> {
         }
     }
 
+    /// The authentic time-stamp: what the bytes say, and then whether its authority was revoked. A token is not looked into on
+    /// behalf of a signature that is refused already.
+    fn timestamp(&self, chain: Option<&Chain>, now: Timestamp) -> (State, Action) {
+        let Some(chain) = chain.filter(|_| !self.is_decided()) else {
+            return (State::NotReached, self.statement.action(Validation::AuthenticTimestamp));
+        };
+        let checked = timestamp::check(chain, self.envelope, self.statement, self.trust, &self.timestamp, now);
+        (checked.authority.map_or(checked.state, revocation::check_authority), checked.action)
+    }
+
     /// Notes a finding. After one that decided, the rest is not reached.
     fn record(&mut self, check: Check, action: Action, state: State) {
-        let decided = self.findings.iter().any(Finding::is_decisive);
-        let state = if decided { State::NotReached } else { state };
+        let state = if self.is_decided() { State::NotReached } else { state };
         self.findings.push(Finding { check, state, action });
+    }
+
+    fn is_decided(&self) -> bool {
+        self.findings.iter().any(Finding::is_decisive)
     }
 }
 

@@ -4,34 +4,72 @@
 //! for nothing: either an authority whom the statement trusts vouches for another by its time-stamp, or every certificate
 //! must be valid now.
 
+use std::sync::OnceLock;
+
 use jiff::Timestamp;
 
 use super::outcome::{Problem, State};
-use super::revocation;
 use crate::envelope::{Envelope, SigningScheme};
-use crate::pki::{Certificate, Chain, OutsideValidity, TimestampToken};
+use crate::pki::{Certificate, Chain, OutsideValidity, Stamp, TimestampToken};
 use crate::policy::{Action, Statement, StoreKind, StoreProblem, Trust, Validation, VerifyTimestamp};
 
-/// The finding, and the action that a bad one calls for. An unusable trust store is the operator's fault and not the
-/// image's, and enforced at every level, as it is where the signer is looked for.
-pub(super) fn check(
+/// What is known about the time of signing.
+pub(super) struct Checked<'s> {
+    /// The finding, as far as nobody needs to be asked.
+    pub(super) state: State,
+    /// What a bad one calls for. An unusable trust store is the operator's fault and not the image's, and enforced at every
+    /// level, as it is where the signer is looked for.
+    pub(super) action: Action,
+    /// The certificates of the authority whose time-stamp the finding relies on, up to our anchor. That none of them was
+    /// revoked is part of the same check.
+    pub(super) authority: Option<&'s [Certificate]>,
+}
+
+/// The time-stamp of one envelope, verified once and when it is first asked for: whether it is due depends on the time, and
+/// what it says does not.
+#[derive(Debug, Default)]
+pub(super) struct Verified(OnceLock<Result<Stamp, Problem>>);
+
+impl Verified {
+    fn stamp(&self, envelope: &Envelope, anchors: &[Certificate]) -> Result<&Stamp, Problem> {
+        let verify = || match &envelope.unsigned_attributes().timestamp_signature {
+            Some(token) => {
+                let stamp = TimestampToken::parse(token).and_then(|token| token.verify(envelope.signature(), anchors));
+                stamp.map_err(|error| Problem::of(&error))
+            }
+            None => Err(missing()),
+        };
+        self.0.get_or_init(verify).as_ref().map_err(Problem::clone)
+    }
+}
+
+/// The finding for this instant. `verified` belongs to the envelope and the trust snapshot.
+pub(super) fn check<'s>(
     chain: &Chain,
     envelope: &Envelope,
     statement: &Statement,
     trust: &Trust,
+    verified: &'s Verified,
     now: Timestamp,
-) -> (State, Action) {
+) -> Checked<'s> {
     let attributes = envelope.signed_attributes();
     let action = statement.action(Validation::AuthenticTimestamp);
-    let state = match attributes.scheme {
-        SigningScheme::SigningAuthority => valid_at(chain, attributes.signing_time, "signing-time-outside-validity"),
+    let settled = |state| Checked { state, action, authority: None };
+    match attributes.scheme {
+        SigningScheme::SigningAuthority => {
+            settled(valid_at(chain, attributes.signing_time, "signing-time-outside-validity"))
+        }
         SigningScheme::X509 if is_due(chain, statement, now) => match anchors(statement, trust) {
-            Ok(anchors) => stamped(chain, envelope, &anchors),
-            Err(problem) => return (State::Inconclusive { problem: Problem::of(&problem) }, Action::Enforce),
+            Ok(anchors) => match verified.stamp(envelope, &anchors).and_then(|stamp| covering(chain, stamp)) {
+                Ok(stamp) => Checked { state: State::Passed, action, authority: Some(stamp.chain()) },
+                Err(problem) => settled(State::Failed { problem }),
+            },
+            Err(problem) => {
+                Checked { action: Action::Enforce, ..settled(State::Inconclusive { problem: Problem::of(&problem) }) }
+            }
         },
-        SigningScheme::X509 => valid_at(chain, now, "certificate-not-valid-now"),
-    };
-    (state, action)
+        SigningScheme::X509 => settled(valid_at(chain, now, "certificate-not-valid-now")),
+    }
 }
 
 /// The first instant after now at which the finding may be another one. A time that somebody vouches for stays what it is,
@@ -76,29 +114,21 @@ fn anchors(statement: &Statement, trust: &Trust) -> Result<Vec<Certificate>, Sto
 
 /// A trusted authority vouches that the signature was there while every certificate of its signer was valid, whichever
 /// instant of its accuracy is the true one.
-fn stamped(chain: &Chain, envelope: &Envelope, anchors: &[Certificate]) -> State {
-    let Some(token) = &envelope.unsigned_attributes().timestamp_signature else { return missing() };
-    let stamp = TimestampToken::parse(token).and_then(|token| token.verify(envelope.signature(), anchors));
-    let stamp = match stamp {
-        Ok(stamp) => stamp,
-        Err(error) => return State::Failed { problem: Problem::of(&error) },
-    };
-    if let Err(error) = covers(chain, stamp.earliest(), stamp.latest()) {
+fn covering<'s>(chain: &Chain, stamp: &'s Stamp) -> Result<&'s Stamp, Problem> {
+    covers(chain, stamp.earliest(), stamp.latest()).map(|()| stamp).map_err(|error| {
         let message = format!("the signature was stamped while a certificate of its signer was not valid: {error}");
-        let remedy = "sign the image again with a certificate that is valid";
-        return State::Failed { problem: Problem::new("timestamp-outside-validity", &message, remedy) };
-    }
-    revocation::check_authority(stamp.chain())
+        Problem::new("timestamp-outside-validity", &message, "sign the image again with a certificate that is valid")
+    })
 }
 
 fn covers(chain: &Chain, earliest: Timestamp, latest: Timestamp) -> Result<(), OutsideValidity> {
     chain.check_validity(earliest).and_then(|()| chain.check_validity(latest))
 }
 
-fn missing() -> State {
+fn missing() -> Problem {
     let message = "the policy demands a time-stamp, and the signature has none";
     let remedy = "sign the image again with a time-stamp authority, or take the `tsa` store out of the statement";
-    State::Failed { problem: Problem::new("timestamp-missing", message, remedy) }
+    Problem::new("timestamp-missing", message, remedy)
 }
 
 fn valid_at(chain: &Chain, at: Timestamp, code: &'static str) -> State {

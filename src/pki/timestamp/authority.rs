@@ -20,9 +20,10 @@ use super::super::{Certificate, MAX_CHAIN_LENGTH, X509SignatureError};
 use super::InvalidTimestamp;
 use crate::remedy::{Code, Remedy};
 
-/// How many signatures on certificates are checked for one token. A chain of the longest kind takes sixteen; the rest is
-/// room for several authorities of one name. Each check costs a tenth of a millisecond or so.
-const MAX_CHECKS: usize = 64;
+/// How many signatures on certificates are checked for one token. A chain of the longest kind takes fifteen; the rest is
+/// room for several authorities of one name. Anybody may hang a token on a copy of a good signature, and a check with a key on
+/// P-521 costs a millisecond or more.
+const MAX_CHECKS: usize = 32;
 
 /// What may be critical in a certificate of an authority's chain: what is looked at, and what narrows down names and policies
 /// that nobody here asks about.
