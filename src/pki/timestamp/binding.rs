@@ -10,7 +10,7 @@ use spki::AlgorithmIdentifierRef;
 
 use super::InvalidTimestamp;
 use super::info::hash_of;
-use super::signed_data::sequence;
+use super::signed_data::{integer, sequence};
 use crate::oci::DigestAlgorithm;
 use crate::pki::Certificate;
 
@@ -68,9 +68,9 @@ impl<'a> Binding<'a> {
         } else {
             let number = sequence(reader.tlv_bytes()?, |reader| {
                 reader.tlv_bytes()?; // the issuer, as general names
-                AnyRef::decode(reader)
+                integer(reader)
             })?;
-            Some(number.value())
+            Some(number)
         };
         Ok(Self { algorithm, hashed, serial_number })
     }

@@ -198,7 +198,7 @@ fn issuer_and_serial_number(der: &[u8]) -> der::Result<(&[u8], &[u8])> {
     if AnyRef::from_der(der).is_ok_and(|id| der::Tagged::tag(&id).is_context_specific()) {
         return Ok((&[], &[]));
     }
-    sequence(der, |reader| Ok((reader.tlv_bytes()?, AnyRef::decode(reader)?.value())))
+    sequence(der, |reader| Ok((reader.tlv_bytes()?, integer(reader)?)))
 }
 
 fn content_info(der: &[u8]) -> der::Result<(ObjectIdentifier, &[u8])> {
@@ -218,6 +218,13 @@ pub(super) fn sequence<'a, T>(
     let read = reader.sequence(fields)?;
     reader.finish()?;
     Ok(read)
+}
+
+/// The content of an integer of any size.
+pub(super) fn integer<'a>(reader: &mut SliceReader<'a>) -> der::Result<&'a [u8]> {
+    let number = AnyRef::decode(reader)?;
+    der::Tagged::tag(&number).assert_eq(Tag::Integer)?;
+    Ok(number.value())
 }
 
 fn set<'a>(reader: &mut SliceReader<'a>) -> der::Result<AnyRef<'a>> {
