@@ -30,7 +30,7 @@
 //! use pratique::oci::media_type;
 //! use pratique::pki::Certificate;
 //! use pratique::policy::{Mode, TrustStore};
-//! use pratique::verify::{SignatureReport, Subject, VerdictInput, examine};
+//! use pratique::verify::{Evidence, SignatureReport, Subject, VerdictInput, examine};
 //! use pratique::{Descriptor, Envelope, Policy, Reference, Trust, Verdict};
 //!
 //! # fn vector(name: &str) -> std::io::Result<Vec<u8>> {
@@ -52,7 +52,10 @@
 //! let metadata = BTreeMap::new();
 //! let envelope = Envelope::parse(media_type::COSE_ENVELOPE, &blob, DEFAULT_ENVELOPE_SIZE)?;
 //! let examined = examine(&envelope, Subject::artifact(&image, &metadata), statement, &trust);
-//! let outcome = examined.conclude(now);
+//! // What issuers say about their certificates by now is brought from outside: here nobody needs to be asked.
+//! let evidence = Evidence::default();
+//! assert!(examined.needs(&evidence, now).is_empty());
+//! let outcome = examined.conclude(&evidence, now);
 //!
 //! // The policy's answer for the image, and what it means at a hook.
 //! let pinned = name.pinned(image.digest.clone()).to_string();
@@ -75,7 +78,8 @@
 //! | [`policy`] | the trust policy, and [`Trust`]: policy and anchors | `hook`, `client` | the doors at which a runtime asks |
 //! | [`verify`] | findings, outcomes, verdicts, permits | `daemon`, `install` | `pratiqued`, and how containerd comes to ask it |
 //! | | | `effective`, `doctor`, `probe` | what containerd's configuration comes to, and the ways round the gates |
-//! | [`sign`] | a new signature and its manifest | `cli` | the command line |
+//! | [`sign`] | a new signature and its manifest | `revocation` | what issuers say about their certificates |
+//! | | | `cli` | the command line |
 //!
 //! Everybody may use [`remedy`]: each error has a stable [`Code`] and, where somebody can do something, a
 //! [remedy](Remedy::remedy). Who may import whom, and why it is so, is told in `ARCHITECTURE.md` of the source tree.
@@ -119,6 +123,8 @@ pub mod probe;
 #[cfg(feature = "host")]
 pub mod proto;
 pub mod remedy;
+#[cfg(feature = "host")]
+pub mod revocation;
 pub mod rootfs;
 pub mod sign;
 #[cfg(feature = "host")]

@@ -19,7 +19,7 @@ use pratique::oci::{Descriptor, InvalidJson};
 use pratique::pki::{Certificate, TimestampToken};
 use pratique::policy::{Policy, PolicyFault, Trust};
 use pratique::remedy::Remedy;
-use pratique::verify::{Subject, examine};
+use pratique::verify::{Evidence, Subject, examine};
 
 /// Signed by RSA keys, whose checks are quick also in a debug build.
 const ENVELOPES: [(&str, &str); 2] =
@@ -128,7 +128,8 @@ impl Scene {
         let statement = self.trust.policy().statements().first().unwrap();
         let nothing = BTreeMap::new();
         let subject = Subject::artifact(&self.artifact, &nothing);
-        let outcome = examine(&envelope, subject, statement, &self.trust).conclude(pratique::clock::now());
+        let outcome =
+            examine(&envelope, subject, statement, &self.trust).conclude(&Evidence::default(), pratique::clock::now());
         let attributes = format!("{:?}", envelope.signed_attributes());
         outcome
             .decisive()

@@ -14,17 +14,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use jiff::Timestamp;
 use pratique::config::NotationDir;
 use pratique::envelope::{Envelope, Format, limits::DEFAULT_ENVELOPE_SIZE};
-use pratique::judge::{Bounds, Places, Question};
+use pratique::judge::{Bounds, Gathering, Places, Question};
 use pratique::oci::{Descriptor, Digest, DigestAlgorithm, Reference, media_type};
 use pratique::pki::Certificate;
 use pratique::policy::{LevelName, Policy, Trust};
 use pratique::remedy::Remedy;
+use pratique::revocation::{AskError, Kept, Responders};
 use pratique::source::{Source, layout::Layout};
-use pratique::verify::{Answer, SignatureReport, Subject, Target, Verdict, VerdictInput, examine, govern, malformed};
+use pratique::verify::{
+    Answer, Evidence, Examined, Lists, Need, Outcome, Problem, SignatureReport, Subject, Target, Verdict, VerdictInput,
+    examine, govern, malformed,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -121,6 +128,8 @@ struct EnvelopeCase {
     artifact_reference: String,
     #[serde(default)]
     user_metadata: BTreeMap<String, String>,
+    /// What the network answers; without it, nobody may be asked.
+    http: Option<BTreeMap<String, String>>,
     expected: ExpectedVerdict,
 }
 
@@ -158,7 +167,10 @@ impl EnvelopeCase {
         };
         let subject = Subject::artifact(&self.descriptor, &self.user_metadata);
         let outcome = match Envelope::parse(&self.media_type, &read_envelope(&self.envelope), DEFAULT_ENVELOPE_SIZE) {
-            Ok(envelope) => examine(&envelope, subject, statement, trust).conclude(now),
+            Ok(envelope) => {
+                let network = Network { answers: self.http.as_ref() };
+                decide(&network, examine(&envelope, subject, statement, trust), now)
+            }
             Err(error) => malformed(&error),
         };
         Verdict::of_signatures(input, statement, vec![SignatureReport { digest: None, outcome }], false)
@@ -170,6 +182,46 @@ impl EnvelopeCase {
             std::os::unix::fs::symlink(target, directory.path().join("truststore").join(link)).unwrap();
         }
         notation_dir(&directory).load_trust().unwrap()
+    }
+}
+
+fn decide(network: &Network<'_>, examined: Examined<'_>, now: Timestamp) -> Outcome {
+    tokio::runtime::Runtime::new().unwrap().block_on(Gathering::from(network).conclude(examined, now))
+}
+
+/// The network as a case has it.
+struct Network<'a> {
+    answers: Option<&'a BTreeMap<String, String>>,
+}
+
+#[async_trait]
+impl Responders for Network<'_> {
+    fn lists(&self) -> Result<Lists, Problem> {
+        Ok(Lists::default())
+    }
+
+    fn remembered(&self, _: &Need, _: Timestamp) -> Option<Arc<[u8]>> {
+        None
+    }
+
+    async fn ask(&self, need: &Need) -> Result<Arc<[u8]>, Problem> {
+        let answers = self.answers.unwrap_or_else(|| panic!("{} is asked, and nobody may be", need.url()));
+        let answer = answers.iter().find(|(prefix, _)| need.url().starts_with(prefix.as_str()));
+        let status = |status| Err(Problem::of(&AskError::Status { status }));
+        match answer.map(|(_, answer)| answer.as_str()) {
+            None => status(404),
+            Some("timeout") => Err(Problem::of(&AskError::TimedOut { limit: Duration::from_secs(2) })),
+            Some(answer) => match answer.strip_prefix("status:") {
+                Some(number) => status(number.parse().unwrap()),
+                None => Ok(Arc::from(fs::read(vectors().join(answer)).unwrap())),
+            },
+        }
+    }
+
+    fn keep(&self, _: &Need, _: &Arc<[u8]>, _: Kept) {}
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
     }
 }
 
@@ -189,12 +241,14 @@ fn notation_dir(directory: &TempDir) -> NotationDir {
     NotationDir::new(directory.path().to_path_buf())
 }
 
-/// A verdict that could not be reached counts as a rejection only where the vector itself speaks of what the operator
-/// has not provided; elsewhere it is told apart.
+/// A verdict that could not be reached counts as a rejection only where the vector itself speaks of what the operator has
+/// not provided, or of an issuer who does not answer; elsewhere it is told apart.
 fn answer_of(verdict: &Verdict) -> String {
     let failed = verdict.failed.map(|check| serde_json::to_value(check).unwrap());
     let failed = failed.as_ref().and_then(|check| check.as_str()).unwrap_or_default();
-    let is_store_problem = verdict.code.as_str().starts_with("trust-store-");
+    // The specification has two answers: a certificate whose status nobody could find out fails the check.
+    let is_rejection =
+        verdict.code.as_str().starts_with("trust-store-") || verdict.code.as_str() == "revocation-unknown";
     match verdict.answer() {
         Answer::Admit if verdict.logged.is_empty() => "accept".to_owned(),
         Answer::Admit => {
@@ -202,7 +256,7 @@ fn answer_of(verdict: &Verdict) -> String {
             let logged: Vec<&str> = logged.as_array().unwrap().iter().map(|check| check.as_str().unwrap()).collect();
             format!("accept, logged {}", logged.join(" "))
         }
-        Answer::Inconclusive if !is_store_problem => format!("inconclusive {failed}"),
+        Answer::Inconclusive if !is_rejection => format!("inconclusive {failed}"),
         Answer::Deny | Answer::Inconclusive => format!("reject {failed}"),
     }
 }
@@ -254,7 +308,7 @@ impl BlobCase {
         let target = Target::Blob { digest: &artifact.digest, size: artifact.size, media_type };
         let subject = Subject { target, user_metadata: &self.user_metadata };
         let outcome = match envelope {
-            Ok(envelope) => examine(&envelope, subject, statement, trust).conclude(now),
+            Ok(envelope) => decide(&Network { answers: None }, examine(&envelope, subject, statement, trust), now),
             Err(error) => malformed(&error),
         };
         Verdict::of_signatures(input, statement, vec![SignatureReport { digest: None, outcome }], false)
@@ -322,7 +376,15 @@ impl LayoutCase {
             max_signatures: self.max_signatures.unwrap_or(100),
             envelope_size: DEFAULT_ENVELOPE_SIZE,
         };
-        let verdict = pratique::judge::examine(&layout, &trust, &question, bounds, pratique::clock::now()).await;
+        let verdict = pratique::judge::examine(
+            &layout,
+            &Network { answers: None },
+            &trust,
+            &question,
+            bounds,
+            pratique::clock::now(),
+        )
+        .await;
         assert!(verdict.signatures.len() <= bounds.max_signatures);
         assert_eq!(verdict.truncated, referrers.descriptors.len() > bounds.max_signatures);
         let good = verdict.signatures.last().filter(|report| report.outcome.decisive().is_none());

@@ -13,6 +13,7 @@ mod ls;
 mod notation_dir;
 mod output;
 mod registry;
+mod revocation;
 mod sign;
 mod test_certificate;
 mod verify;

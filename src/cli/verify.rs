@@ -12,14 +12,16 @@ use tokio::time::Instant;
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
 use super::registry::{RegistryArguments, Target};
+use super::revocation::RevocationArguments;
 use super::{Output, output};
 use crate::clock;
 use crate::config::NotationDir;
 use crate::envelope::Envelope;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
-use crate::judge::{Bounds, Places, Question, examine};
+use crate::judge::{Bounds, Gathering, Places, Question, examine};
 use crate::oci::{Descriptor, MAX_MANIFEST_SIZE, Reference, parse_json};
 use crate::policy::Trust;
+use crate::revocation::Servers;
 use crate::verify::{Check, SignatureReport, Subject, Verdict, VerdictInput, govern, malformed};
 
 /// How long a registry may take in all, unless said otherwise: longer than at a hook, since a person waits.
@@ -43,6 +45,8 @@ pub(super) struct Arguments {
     detached: Detached,
     #[command(flatten)]
     registry: RegistryArguments,
+    #[command(flatten)]
+    revocation: RevocationArguments,
     #[command(flatten)]
     notation_dir: NotationDirArgument,
 }
@@ -89,6 +93,7 @@ pub(super) fn metadata(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     let directory = arguments.notation_dir.open();
     let user_metadata = metadata(arguments.user_metadata)?;
+    let servers = arguments.revocation.open();
     let verdict = match (arguments.image, arguments.detached) {
         (Some(image), _) => {
             let bounds = Bounds {
@@ -96,9 +101,9 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
                 max_signatures: usize::from(arguments.max_signatures),
                 envelope_size: DEFAULT_ENVELOPE_SIZE,
             };
-            in_registry(&image, user_metadata, bounds, arguments.registry, &directory).await?
+            in_registry(&image, user_metadata, bounds, arguments.registry, &servers, &directory).await?
         }
-        (None, detached) => beside(detached, &user_metadata, &directory)?,
+        (None, detached) => beside(detached, &user_metadata, &servers, &directory).await?,
     };
     output::verdict(output, &verdict);
     Ok(verdict.answer().into())
@@ -109,6 +114,7 @@ async fn in_registry(
     user_metadata: BTreeMap<String, String>,
     bounds: Bounds,
     registry: RegistryArguments,
+    servers: &Servers,
     directory: &NotationDir,
 ) -> Result<Verdict, Failure> {
     let trust = load_trust(directory)?;
@@ -127,7 +133,7 @@ async fn in_registry(
         user_metadata,
         places: Places::default(),
     };
-    Ok(examine(&registry, &trust, &question, bounds, clock::now()).await)
+    Ok(examine(&registry, servers, &trust, &question, bounds, clock::now()).await)
 }
 
 fn timed_out(image: &str, after: Duration) -> Failure {
@@ -140,10 +146,11 @@ fn load_trust(directory: &NotationDir) -> Result<Trust, Failure> {
     directory.load_trust().map_err(|error| Failure::of(&error).about(Check::Policy))
 }
 
-/// Verifies an envelope that lies in a file, without asking anybody.
-fn beside(
+/// Verifies an envelope that lies in a file. Nobody is asked but whether its signer was revoked.
+async fn beside(
     detached: Detached,
     user_metadata: &BTreeMap<String, String>,
+    servers: &Servers,
     directory: &NotationDir,
 ) -> Result<Verdict, Failure> {
     let Detached {
@@ -168,7 +175,10 @@ fn beside(
     // One byte more than the limit tells an envelope that is too large from one that just fits.
     let bytes = read_at_most(&signature, DEFAULT_ENVELOPE_SIZE + 1)?;
     let outcome = match Envelope::parse(&media_type, &bytes, DEFAULT_ENVELOPE_SIZE) {
-        Ok(envelope) => crate::verify::examine(&envelope, subject, statement, &trust).conclude(input.now),
+        Ok(envelope) => {
+            let examined = crate::verify::examine(&envelope, subject, statement, &trust);
+            Gathering::from(servers).conclude(examined, input.now).await
+        }
         Err(error) => malformed(&error),
     };
     Ok(Verdict::of_signatures(input, statement, vec![SignatureReport { digest: None, outcome }], false))

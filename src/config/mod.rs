@@ -8,6 +8,7 @@
 mod file;
 mod node;
 mod notation_dir;
+mod revocation;
 mod signing_keys;
 mod trust_store;
 mod value;
@@ -18,5 +19,6 @@ pub use node::{
     NodeConfigError, RegistryConfig, SocketConfig,
 };
 pub use notation_dir::{InvalidName, LoadError, NotationDir};
+pub use revocation::RevocationConfig;
 pub use signing_keys::{SigningKey, SigningKeyEntry, SigningKeyError, SigningKeys};
 pub use trust_store::{is_certificate_file_name, load as load_trust_store};

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::file::{self, FileError};
+use super::revocation::RevocationConfig;
 use super::value;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
 use crate::oci::{Digest, Repository};
@@ -47,6 +48,8 @@ pub struct NodeConfig {
     pub cache: CacheConfig,
     /// `[registry]`.
     pub registry: RegistryConfig,
+    /// `[revocation]`.
+    pub revocation: RevocationConfig,
     /// `[containerd]`.
     pub containerd: ContainerdConfig,
     /// `[gates]`.
@@ -204,6 +207,7 @@ impl Default for NodeConfig {
             limits: LimitConfig::default(),
             cache: CacheConfig::default(),
             registry: RegistryConfig::default(),
+            revocation: RevocationConfig::default(),
             containerd: ContainerdConfig::default(),
             gates: GateConfig::default(),
             run: RunConfig::default(),
@@ -481,6 +485,12 @@ mod tests {
             insecure = ["localhost:5000", "[::1]:5000", "registry.example"]
             docker_config = "/root/.docker"
             host_timeout = "1h"
+            [revocation]
+            timeout = "3s"
+            ocsp_timeout = "1s"
+            crl_timeout = "3s"
+            allow_private = true
+            crl_dir = "/etc/pratique/crls"
             [containerd]
             socket = "/run/k3s/containerd/containerd.sock"
             [gates]
@@ -515,6 +525,14 @@ mod tests {
         assert_eq!((config.cache.capacity, config.registry.insecure.len()), (0, 3));
         assert_eq!(config.registry.docker_config.as_deref(), Some(Path::new("/root/.docker")));
         assert_eq!(config.registry.host_timeout, Duration::from_secs(3600));
+        let expected = RevocationConfig {
+            timeout: Duration::from_secs(3),
+            ocsp_timeout: Duration::from_secs(1),
+            crl_timeout: Duration::from_secs(3),
+            allow_private: true,
+            crl_dir: Some("/etc/pratique/crls".into()),
+        };
+        assert_eq!(config.revocation, expected);
         assert_eq!(config.containerd.socket, Path::new("/run/k3s/containerd/containerd.sock"));
         assert_eq!(
             (config.gates.diff, config.gates.orphan_layers, config.gates.run),
@@ -559,6 +577,8 @@ mod tests {
             ("[limits]\n\nenvelope_size = 10485761", 3, Some("limits.envelope_size")),
             ("[registry]\ninsecure = [\"https://a.example\"]", 2, Some("registry.insecure")),
             ("[registry]\ndocker_config = \".docker\"", 2, Some("registry.docker_config")),
+            ("[revocation]\ncrl_dir = \"crls\"", 2, Some("revocation.crl_dir")),
+            ("[revocation]\nocsp_timeout = \"0s\"", 2, Some("revocation.ocsp_timeout")),
             ("[sockets]\ndir = \"run\"", 2, Some("sockets.dir")),
             ("[containerd]\nsocket = \"c.sock\"", 2, Some("containerd.socket")),
             ("[gates]\norphan_layers = \"allow\"", 2, Some("gates.orphan_layers")),

@@ -41,7 +41,7 @@ use self::reload::{Reloads, Watch};
 use self::server::Service;
 use self::sockets::SocketFile;
 use crate::clock;
-use crate::config::{NodeConfig, NotationDir, RegistryConfig};
+use crate::config::{NodeConfig, NotationDir, RegistryConfig, RevocationConfig};
 use crate::hook::diff::{DiffService, Nonces};
 use crate::judge::{
     Bounds, CacheOptions, Court, Enroller, Inventory, Judge, LocalImages, Places, Reconciler, RunGate, RunOptions,
@@ -50,6 +50,7 @@ use crate::judge::{
 use crate::ledger::{Evidence, Ledger};
 use crate::policy::Reconcile;
 use crate::remedy::{Remedy, one_line};
+use crate::revocation::{RevocationOptions, Servers};
 use crate::source::Source;
 use crate::source::containerd::Containerd;
 use crate::source::layout::SignatureStore;
@@ -67,6 +68,8 @@ pub const DIFF_TRANSFER_SOCKET: &str = "diff-transfer.sock";
 const LEDGER: &str = "ledger.redb";
 /// The image layout with the signatures of images that were built here, in the directory of the state.
 const SIGNATURES: &str = "signatures";
+/// The fetched revocation lists, in the directory of the state.
+const CRLS: &str = "crl";
 /// The file with docker's credentials, in docker's directory.
 const CREDENTIALS: &str = "config.json";
 /// The exit status of a daemon that could not start, or could not go on.
@@ -126,7 +129,7 @@ impl Daemon {
         let watch = watching.map_err(|source| StartError::System { what: "wait for SIGHUP", source })?;
         let trust = Arc::new(reloads.load()?);
         let judge = Judge::new(Arc::clone(&trust), source, bounds(config), cache(config));
-        let judge = judge.with_boot_floor(config.boot_floor.iter().cloned().collect());
+        let judge = judge.with_boot_floor(config.boot_floor.iter().cloned().collect()).asking(servers(config));
         let gates = (config.gates.diff || config.gates.run).then(|| Gates::open(config)).transpose()?;
         let desk = Arc::new(match &gates {
             None => Desk::new(judge, config.mode),
@@ -315,6 +318,13 @@ fn bounds(config: &NodeConfig) -> Bounds {
 fn cache(config: &NodeConfig) -> CacheOptions {
     let cache = &config.cache;
     CacheOptions { max_age: cache.max_age, denied_for: cache.denied_for, capacity: cache.capacity }
+}
+
+/// The servers that say what was revoked.
+fn servers(config: &NodeConfig) -> Arc<Servers> {
+    let RevocationConfig { timeout, ocsp_timeout, crl_timeout, allow_private, crl_dir } = config.revocation.clone();
+    let cache_dir = Some(config.state_dir.join(CRLS));
+    Arc::new(Servers::new(RevocationOptions { timeout, ocsp_timeout, crl_timeout, allow_private, crl_dir, cache_dir }))
 }
 
 /// The registries, as the configuration says, and notation's own list of those without TLS.

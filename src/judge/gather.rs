@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Bounds, Question, aside};
+use super::{Bounds, Gathering, Question, aside};
 use crate::envelope::Envelope;
 use crate::oci::{Blob, Descriptor, Repository, SignatureManifest};
 use crate::policy::{Statement, Trust};
@@ -48,6 +48,7 @@ pub(super) async fn signatures(
     statement: &Statement,
     trust: &Trust,
     bounds: Bounds,
+    gathering: &mut Gathering<'_>,
     now: Timestamp,
 ) -> Result<Gathered, SourceError> {
     let Question { repository, artifact, user_metadata, .. } = question;
@@ -62,10 +63,13 @@ pub(super) async fn signatures(
             Ok(fetched) => {
                 let (media_type, bytes) = (&fetched.envelope.descriptor().media_type, fetched.envelope.bytes());
                 // A stranger's chain of sixteen certificates takes tens of milliseconds.
-                let outcome = aside(|| match Envelope::parse(media_type, bytes, bounds.envelope_size) {
-                    Ok(envelope) => examine(&envelope, subject, statement, trust).conclude(now),
+                let outcome = match aside(|| Envelope::parse(media_type, bytes, bounds.envelope_size)) {
+                    Ok(envelope) => {
+                        let examined = aside(|| examine(&envelope, subject, statement, trust));
+                        gathering.conclude(examined, now).await
+                    }
                     Err(error) => malformed(&error),
-                });
+                };
                 (outcome, Some(fetched))
             }
             Err(unread) => (unread, None),

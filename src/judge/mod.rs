@@ -5,6 +5,7 @@
 
 mod cache;
 mod enroll;
+mod evidence;
 mod following;
 mod gather;
 mod inventory;
@@ -27,6 +28,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use cache::CacheOptions;
 pub use enroll::{EnrollError, EnrollEvent, EnrollOrder, Enrolled, Enroller, LayerBegun, LayerCounts, Workshop};
+pub use evidence::Gathering;
 pub use inventory::Inventory;
 pub use layers::{Layers, Listing};
 pub use local::LocalImages;
@@ -41,6 +43,7 @@ use crate::clock;
 use crate::oci::{Descriptor, Digest, Repository};
 use crate::policy::Trust;
 use crate::remedy::one_line;
+use crate::revocation::{Nobody, Responders};
 use crate::source::{Keep, Source};
 use crate::verify::{Answer, Problem, Verdict, VerdictInput, govern};
 
@@ -89,6 +92,7 @@ pub struct Judge {
     keeper: Option<Arc<dyn Keep>>,
     boot_floor: BTreeSet<Digest>,
     bounds: Bounds,
+    responders: Arc<dyn Responders>,
     verdicts: Verdicts,
 }
 
@@ -111,6 +115,7 @@ impl Judge {
             keeper: None,
             boot_floor: BTreeSet::new(),
             bounds,
+            responders: Arc::new(Nobody),
             verdicts: Verdicts::new(cache),
         }
     }
@@ -133,6 +138,13 @@ impl Judge {
     #[must_use]
     pub fn with_boot_floor(self, boot_floor: BTreeSet<Digest>) -> Self {
         Self { boot_floor, ..self }
+    }
+
+    /// The same judge, which asks these about revocation. Without them it asks nobody, and where a policy enforces
+    /// revocation the question stays open.
+    #[must_use]
+    pub fn asking(self, responders: Arc<dyn Responders>) -> Self {
+        Self { responders, ..self }
     }
 
     /// How much is looked at.
@@ -164,10 +176,10 @@ impl Judge {
         let trust = self.trust();
         let key = cache::Key::of(&question, &trust);
         let (sources, bounds) = (self.sources(question.places), self.bounds);
-        let (keeper, now) = (self.keeper.clone(), clock::now());
+        let (keeper, responders, now) = (self.keeper.clone(), Arc::clone(&self.responders), clock::now());
         let examination = async move {
             let sources: Vec<&dyn Source> = sources.iter().map(AsRef::as_ref).collect();
-            let (verdict, good) = examine_in(&sources, &trust, &question, bounds, now).await;
+            let (verdict, good) = examine_in(&sources, responders.as_ref(), &trust, &question, bounds, now).await;
             if let (Some(keeper), Some(good)) = (keeper, good) {
                 keep(keeper.as_ref(), &question.artifact, &good).await;
             }
@@ -202,12 +214,13 @@ impl Judge {
 /// The verdict for this image, from the source, within the bounds.
 pub async fn examine(
     source: &dyn Source,
+    responders: &dyn Responders,
     trust: &Trust,
     question: &Question,
     bounds: Bounds,
     now: Timestamp,
 ) -> Verdict {
-    examine_in(&[source], trust, question, bounds, now).await.0
+    examine_in(&[source], responders, trust, question, bounds, now).await.0
 }
 
 /// Keeps a good signature. An image that is admitted stays so where that fails; only the registry will be needed again.
@@ -222,6 +235,7 @@ async fn keep(keeper: &dyn Keep, image: &Descriptor, good: &Fetched) {
 /// is one.
 async fn examine_in(
     sources: &[&dyn Source],
+    responders: &dyn Responders,
     trust: &Trust,
     question: &Question,
     bounds: Bounds,
@@ -234,8 +248,9 @@ async fn examine_in(
     };
     let gathering = async {
         let (mut all, mut unanswered) = (Gathered::default(), None);
+        let mut evidence = Gathering::from(responders);
         for source in sources {
-            match gather::signatures(*source, question, statement, trust, bounds, now).await {
+            match gather::signatures(*source, question, statement, trust, bounds, &mut evidence, now).await {
                 Ok(gathered) if gathered.has_good() => return Ok(all.and(gathered)),
                 Ok(gathered) => all = all.and(gathered),
                 Err(error) => unanswered = Some(error),

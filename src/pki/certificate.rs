@@ -321,7 +321,7 @@ pub(super) fn malformed(error: der::Error) -> InvalidCertificate {
 }
 
 /// The instant, or the last one that a timestamp can hold.
-fn timestamp(time: Time) -> Timestamp {
+pub(super) fn timestamp(time: Time) -> Timestamp {
     let seconds = i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }

@@ -83,7 +83,7 @@ fn ocsp_urls(access: &AuthorityInfoAccessSyntax) -> Vec<String> {
     responders.filter_map(|description| url(&description.access_location)).collect()
 }
 
-fn crl_urls(points: &CrlDistributionPoints) -> Vec<String> {
+pub(super) fn crl_urls(points: &CrlDistributionPoints) -> Vec<String> {
     let names = points.0.iter().filter_map(|point| match &point.distribution_point {
         Some(DistributionPointName::FullName(names)) => Some(names),
         _ => None,

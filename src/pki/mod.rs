@@ -16,6 +16,7 @@ mod pem;
 mod private_key;
 mod profile;
 mod received;
+pub mod revocation;
 mod signed;
 mod subject_pattern;
 #[cfg(test)]

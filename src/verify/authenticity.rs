@@ -8,20 +8,34 @@ use crate::envelope::{SignedAttributes, SigningScheme};
 use crate::pki::Chain;
 use crate::policy::{Action, Identities, Statement, StoreKind, StoreProblem, Trust, Validation};
 
+/// What was found out about the signer.
+pub(super) struct Authentic {
+    pub(super) state: State,
+    /// What a bad state means.
+    pub(super) action: Action,
+    /// Whether the chain leads to a trust anchor, whoever the signer is.
+    pub(super) reaches_anchor: bool,
+}
+
 /// The finding, and the action that a bad one calls for. An unusable trust store is the operator's fault and not the
 /// image's: it is enforced at every level, or an image would be let through because something was missing.
-pub(super) fn check(
-    chain: &Chain,
-    attributes: &SignedAttributes,
-    statement: &Statement,
-    trust: &Trust,
-) -> (State, Action) {
+pub(super) fn check(chain: &Chain, attributes: &SignedAttributes, statement: &Statement, trust: &Trust) -> Authentic {
     let action = statement.action(Validation::Authenticity);
+    let failed = |problem| State::Failed { problem };
     match leads_to_an_anchor(chain, attributes.scheme, statement, trust) {
-        Err(problem) => (State::Inconclusive { problem: Problem::of(problem) }, Action::Enforce),
-        Ok(false) => (State::Failed { problem: untrusted_chain(chain, attributes.scheme, statement) }, action),
-        Ok(true) if accepts(statement.identities(), chain) => (State::Passed, action),
-        Ok(true) => (State::Failed { problem: untrusted_identity(chain, statement) }, action),
+        Err(problem) => {
+            let state = State::Inconclusive { problem: Problem::of(problem) };
+            Authentic { state, action: Action::Enforce, reaches_anchor: false }
+        }
+        Ok(false) => {
+            let state = failed(untrusted_chain(chain, attributes.scheme, statement));
+            Authentic { state, action, reaches_anchor: false }
+        }
+        Ok(true) => {
+            let is_accepted = accepts(statement.identities(), chain);
+            let state = if is_accepted { State::Passed } else { failed(untrusted_identity(chain, statement)) };
+            Authentic { state, action, reaches_anchor: true }
+        }
     }
 }
 

@@ -8,7 +8,9 @@
 //! artifact and the user metadata are compared directly after the signature, before anything is looked up for a stranger.
 
 mod authenticity;
+mod evidence;
 mod expiry;
+mod inquiry;
 mod integrity;
 mod outcome;
 mod revocation;
@@ -19,12 +21,16 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+pub use evidence::{Evidence, Lists, Need};
 pub use outcome::{Check, Finding, Outcome, Problem, Signer, State};
+pub use revocation::{CertificateStatus, Relied, Revocation};
 pub use verdict::{Answer, Denial, Governing, Permit, SignatureReport, Verdict, VerdictInput, govern};
 
-use crate::envelope::{Envelope, InvalidEnvelope};
+use self::revocation::Survey;
+use crate::envelope::{Envelope, InvalidEnvelope, SigningScheme};
 use crate::oci::{Descriptor, Digest};
-use crate::pki::Chain;
+use crate::pki::revocation::Moment;
+use crate::pki::{Certificate, Chain};
 use crate::policy::{Action, Statement, Trust, Validation};
 
 /// What a signature must be about.
@@ -70,6 +76,8 @@ pub struct Examined<'a> {
     timestamp: timestamp::Verified,
     /// There when the integrity holds.
     chain: Option<Chain>,
+    /// Whether the chain leads to a trust anchor of the statement. Until it does, it is a stranger's.
+    reaches_anchor: bool,
     findings: Vec<Finding>,
 }
 
@@ -80,8 +88,9 @@ pub fn examine<'a>(
     statement: &'a Statement,
     trust: &'a Trust,
 ) -> Examined<'a> {
-    let timestamp = timestamp::Verified::default();
-    let mut examined = Examined { envelope, statement, trust, timestamp, chain: None, findings: Vec::new() };
+    let (timestamp, reaches_anchor) = (timestamp::Verified::default(), false);
+    let mut examined =
+        Examined { envelope, statement, trust, timestamp, chain: None, reaches_anchor, findings: Vec::new() };
     match integrity::check(envelope, subject.target) {
         Ok(sound) => {
             examined.record(Check::Integrity, Action::Enforce, State::Passed);
@@ -91,8 +100,9 @@ pub fn examine<'a>(
                 integrity::check_user_metadata(&sound.payload, subject.user_metadata),
             );
             examined.record(Check::Plugin, Action::Enforce, integrity::check_plugin(envelope.signed_attributes()));
-            let (state, action) = authenticity::check(&sound.chain, envelope.signed_attributes(), statement, trust);
-            examined.record(Check::Authenticity, action, state);
+            let authentic = authenticity::check(&sound.chain, envelope.signed_attributes(), statement, trust);
+            examined.record(Check::Authenticity, authentic.action, authentic.state);
+            examined.reaches_anchor = authentic.reaches_anchor;
             examined.chain = Some(sound.chain);
         }
         Err(problem) => {
@@ -106,16 +116,32 @@ pub fn examine<'a>(
 }
 
 impl Examined<'_> {
+    /// What would have to be fetched before it can be decided, with this much at hand: nothing when more would change
+    /// nothing, and nothing while the chain is a stranger's. To be asked again when something was brought.
+    pub fn needs(&self, evidence: &Evidence, now: Timestamp) -> Vec<Need> {
+        let Some(chain) = self.chain.as_ref().filter(|_| self.reaches_anchor && !self.is_decided()) else {
+            return Vec::new();
+        };
+        let (expiry, stamped) = (self.expiry(now), self.stamped(chain, now));
+        if expiry.is_decisive() || stamped.finding().is_decisive() {
+            return Vec::new();
+        }
+        let mut needs = stamped.authority.map(|authority| self.survey_authority(authority, evidence, now).needs);
+        if self.statement.action(Validation::Revocation) != Action::Skip {
+            needs.get_or_insert_default().extend(self.survey(chain, evidence, now).needs);
+        }
+        needs.unwrap_or_default()
+    }
+
     /// Expiry, authentic time-stamp, revocation: what depends on the time, and on evidence.
-    pub fn conclude(mut self, now: Timestamp) -> Outcome {
+    pub fn conclude(mut self, evidence: &Evidence, now: Timestamp) -> Outcome {
         let attributes = self.envelope.signed_attributes();
         let chain = self.chain.take();
-        let timed = |check: &dyn Fn(&Chain) -> State| chain.as_ref().map_or(State::NotReached, check);
-        let expiry = timed(&|_| expiry::check(attributes, now));
-        let revocation = timed(&|chain| revocation::check(chain, self.statement));
-        self.record(Check::Expiry, self.statement.action(Validation::Expiry), expiry);
-        let (timestamp, action) = self.timestamp(chain.as_ref(), now);
+        let expiry = chain.as_ref().map(|_| self.expiry(now).state);
+        self.record(Check::Expiry, self.statement.action(Validation::Expiry), expiry.unwrap_or(State::NotReached));
+        let (timestamp, action, authority) = self.timestamp(chain.as_ref(), evidence, now);
         self.record(Check::AuthenticTimestamp, action, timestamp);
+        let (revocation, signer_survey) = self.revocation(chain.as_ref(), evidence, now);
         self.record(Check::Revocation, self.statement.action(Validation::Revocation), revocation);
 
         let signer = chain.as_ref().map(|chain| Signer {
@@ -126,22 +152,70 @@ impl Examined<'_> {
         let validity =
             chain.as_ref().and_then(|chain| timestamp::changes_at(chain, self.envelope, self.statement, now));
         let expiry = attributes.expiry.filter(|expiry| *expiry > now);
+        let answers = [signer_survey.good_until(), authority.good_until()];
         Outcome {
             format: Some(self.envelope.format()),
             signer,
             findings: self.findings,
-            good_until: [expiry, validity].into_iter().flatten().min(),
+            good_until: [expiry, validity].into_iter().chain(answers).flatten().min(),
+            revocation: signer_survey.statuses.into_iter().chain(authority.statuses).collect(),
         }
     }
 
-    /// The authentic time-stamp: what the bytes say, and then whether its authority was revoked. A token is not looked into on
-    /// behalf of a signature that is refused already.
-    fn timestamp(&self, chain: Option<&Chain>, now: Timestamp) -> (State, Action) {
+    fn expiry(&self, now: Timestamp) -> Finding {
+        let state = expiry::check(self.envelope.signed_attributes(), now);
+        Finding { check: Check::Expiry, state, action: self.statement.action(Validation::Expiry) }
+    }
+
+    /// The authentic time-stamp, as far as its bytes say.
+    fn stamped(&self, chain: &Chain, now: Timestamp) -> timestamp::Checked<'_> {
+        timestamp::check(chain, self.envelope, self.statement, self.trust, &self.timestamp, now)
+    }
+
+    /// The authentic time-stamp: what the bytes say, and then whether its authority was revoked, whatever the statement says
+    /// about the signer: a stamp made with a stolen key vouches for nothing. A token is not looked into on behalf of a
+    /// signature that is refused already.
+    fn timestamp(&self, chain: Option<&Chain>, evidence: &Evidence, now: Timestamp) -> (State, Action, Survey) {
         let Some(chain) = chain.filter(|_| !self.is_decided()) else {
-            return (State::NotReached, self.statement.action(Validation::AuthenticTimestamp));
+            let action = self.statement.action(Validation::AuthenticTimestamp);
+            return (State::NotReached, action, Survey::default());
         };
-        let checked = timestamp::check(chain, self.envelope, self.statement, self.trust, &self.timestamp, now);
-        (checked.authority.map_or(checked.state, revocation::check_authority), checked.action)
+        let stamped = self.stamped(chain, now);
+        match stamped.authority {
+            None => (stamped.state, stamped.action, Survey::default()),
+            Some(authority) => {
+                let survey = self.survey_authority(authority, evidence, now);
+                (survey.state(), stamped.action, survey)
+            }
+        }
+    }
+
+    fn revocation(&self, chain: Option<&Chain>, evidence: &Evidence, now: Timestamp) -> (State, Survey) {
+        let Some(chain) = chain else { return (State::NotReached, Survey::default()) };
+        if self.statement.action(Validation::Revocation) == Action::Skip {
+            return (State::Skipped, Survey::default());
+        }
+        if !self.reaches_anchor {
+            return (revocation::of_stranger(chain.certificates()), Survey::default());
+        }
+        let survey = self.survey(chain, evidence, now);
+        (survey.state(), survey)
+    }
+
+    fn survey(&self, chain: &Chain, evidence: &Evidence, now: Timestamp) -> Survey {
+        let attributes = self.envelope.signed_attributes();
+        // Under `notary.x509` the signing time is the signer's own claim, and a thief of its key would claim an early one.
+        let authentic_signing_time =
+            (attributes.scheme == SigningScheme::SigningAuthority).then_some(attributes.signing_time);
+        Survey::of(chain.certificates(), evidence, Moment { now, authentic_signing_time })
+    }
+
+    /// The chain of a verified stamp leads to one of our anchors. Nobody but the authority itself vouches for its time.
+    fn survey_authority(&self, authority: &[Certificate], evidence: &Evidence, now: Timestamp) -> Survey {
+        let nothing = Evidence::default();
+        // A stranger's image must not make the node ask anybody.
+        let evidence = if self.reaches_anchor { evidence } else { &nothing };
+        Survey::of(authority, evidence, Moment { now, authentic_signing_time: None })
     }
 
     /// Notes a finding. After one that decided, the rest is not reached.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::revocation::CertificateStatus;
 use crate::envelope::Format;
 use crate::policy::Action;
 use crate::remedy::{Code, Remedy, one_line, printable};
@@ -173,6 +174,9 @@ pub struct Outcome {
     pub signer: Option<Signer>,
     /// The findings, in the order in which they were made.
     pub findings: Vec<Finding>,
+    /// What is known about the revocation of each certificate but the root; empty where nobody looked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub revocation: Vec<CertificateStatus>,
     /// The first instant at which a finding may change by the mere passing of time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub good_until: Option<Timestamp>,
@@ -182,7 +186,7 @@ impl Outcome {
     /// The outcome for a signature of which nothing could be examined, for this one reason.
     pub fn unread(check: Check, state: State) -> Self {
         let finding = Finding { check, state, action: Action::Enforce };
-        Self { format: None, signer: None, findings: vec![finding], good_until: None }
+        Self { format: None, signer: None, findings: vec![finding], revocation: Vec::new(), good_until: None }
     }
 
     /// The finding that decided against the signature, if any.

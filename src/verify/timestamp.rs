@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use jiff::Timestamp;
 
-use super::outcome::{Problem, State};
+use super::outcome::{Check, Finding, Problem, State};
 use crate::envelope::{Envelope, SigningScheme};
 use crate::pki::{Certificate, Chain, OutsideValidity, Stamp, TimestampToken};
 use crate::policy::{Action, Statement, StoreKind, StoreProblem, Trust, Validation, VerifyTimestamp};
@@ -23,6 +23,13 @@ pub(super) struct Checked<'s> {
     /// The certificates of the authority whose time-stamp the finding relies on, up to our anchor. That none of them was
     /// revoked is part of the same check.
     pub(super) authority: Option<&'s [Certificate]>,
+}
+
+impl Checked<'_> {
+    /// The finding, as far as nobody needs to be asked.
+    pub(super) fn finding(&self) -> Finding {
+        Finding { check: Check::AuthenticTimestamp, state: self.state.clone(), action: self.action }
+    }
 }
 
 /// The time-stamp of one envelope, verified once and when it is first asked for: whether it is due depends on the time, and
@@ -150,7 +157,7 @@ mod tests {
     use crate::oci::{Descriptor, media_type};
     use crate::policy::{Policy, TrustStore};
     use crate::remedy::Code;
-    use crate::verify::{Check, Finding, Outcome, Subject, examine};
+    use crate::verify::{Evidence, Outcome, Subject, examine};
 
     /// Signed by a certificate that expired in the middle of 2025, and stamped in the spring before.
     const COVERED: &str = "timestamp-expired-leaf-covered";
@@ -190,7 +197,8 @@ mod tests {
         let image = Descriptor::of(media_type::IMAGE_MANIFEST, &vector("subjects/net-monitor.json"));
         let statement = trust.policy().statement_for(&"r.example/a".parse().unwrap()).unwrap();
         let metadata = BTreeMap::new();
-        examine(&envelope, Subject::artifact(&image, &metadata), statement, trust).conclude(now.parse().unwrap())
+        let examined = examine(&envelope, Subject::artifact(&image, &metadata), statement, trust);
+        examined.conclude(&Evidence::default(), now.parse().unwrap())
     }
 
     fn finding(outcome: &Outcome) -> &Finding {

@@ -1,0 +1,39 @@
+//! Arguments about revocation, shared by every command that verifies.
+
+use std::env;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::revocation::{RevocationOptions, Servers};
+
+#[derive(Debug, Args)]
+pub(super) struct RevocationArguments {
+    /// A directory with CRLs that are asked before anybody else.
+    #[arg(long, value_name = "DIR")]
+    crl_dir: Option<PathBuf>,
+    /// Ask OCSP responders and CRL servers at loopback and private addresses, too.
+    #[arg(long)]
+    allow_private_responders: bool,
+}
+
+impl RevocationArguments {
+    /// The servers that certificates name. Lists are kept where notation keeps them.
+    pub(super) fn open(self) -> Servers {
+        Servers::new(RevocationOptions {
+            allow_private: self.allow_private_responders,
+            crl_dir: self.crl_dir,
+            cache_dir: cache_dir().map(|directory| directory.join("crl")),
+            ..RevocationOptions::default()
+        })
+    }
+}
+
+/// Notation's cache: where its own variable says, else in the user's cache.
+fn cache_dir() -> Option<PathBuf> {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("NOTATION_CACHE").or_else(|| {
+        let of_user = variable("XDG_CACHE_HOME").or_else(|| env::home_dir().map(|home| home.join(".cache")));
+        of_user.map(|directory| directory.join("notation"))
+    })
+}
