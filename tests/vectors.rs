@@ -29,8 +29,8 @@ use pratique::remedy::Remedy;
 use pratique::revocation::{AskError, Kept, Responders};
 use pratique::source::{Source, layout::Layout};
 use pratique::verify::{
-    Answer, Evidence, Examined, Lists, Need, Outcome, Problem, SignatureReport, Subject, Target, Verdict, VerdictInput,
-    examine, govern, malformed,
+    Answer, Examined, Lists, Need, Outcome, Problem, SignatureReport, Subject, Target, Verdict, VerdictInput, examine,
+    govern, malformed,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;

@@ -181,3 +181,158 @@ fn unknown_status(unknown: &CertificateStatus) -> Problem {
     let remedy = "see whether this machine reaches its issuer's servers, or import the issuer's CRL";
     Problem::new("revocation-unknown", &message, remedy)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::verify::Lists;
+
+    const OCSP: &str = "http://ocsp.pratique.example/";
+    const CRL: &str = "http://crl.pratique.example/ca.crl";
+    const FIRST: &str = "http://crl.pratique.example/first.crl";
+    const DELTA: &str = "http://crl.pratique.example/delta.crl";
+
+    fn file(name: &str) -> Arc<[u8]> {
+        std::fs::read(format!("{}/tests/revocation/{name}", env!("CARGO_MANIFEST_DIR"))).expect(name).into()
+    }
+
+    fn chain(leaf: &str) -> Vec<Certificate> {
+        let certificate = |name: &str| Certificate::read_all(&file(&format!("{name}.pem"))).unwrap().remove(0);
+        [leaf, "issuer"].map(certificate).into()
+    }
+
+    fn moment() -> Moment {
+        Moment { now: "2027-01-01T00:00:00Z".parse().unwrap(), authentic_signing_time: None }
+    }
+
+    /// Asks as long as something is needed, of a network that has these files under these addresses. Gives the finding and
+    /// the addresses in the order in which they were asked.
+    fn ask(leaf: &str, mut evidence: Evidence, network: &[(&str, &str)]) -> (String, Vec<String>) {
+        let (chain, mut asked) = (chain(leaf), Vec::new());
+        loop {
+            let survey = Survey::of(&chain, &evidence, moment());
+            let Some(need) = survey.needs.into_iter().next() else {
+                return (code(&Survey::of(&chain, &evidence, moment()).state()), asked);
+            };
+            asked.push(need.url().to_owned());
+            let answer = network.iter().find(|(url, _)| *url == need.url()).map(|(_, name)| file(name));
+            let unreachable = || Problem::new("revocation-unreachable", "it cannot be reached", "try again");
+            evidence.answer(need, answer.ok_or_else(unreachable));
+        }
+    }
+
+    fn code(state: &State) -> String {
+        match state {
+            State::Passed => "passed".to_owned(),
+            State::Failed { problem } => problem.code.to_string(),
+            State::Inconclusive { problem } => format!("could not tell: {}", problem.code),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn asking(leaf: &str, network: &[(&str, &str)]) -> (String, Vec<String>) {
+        ask(leaf, Evidence::default(), network)
+    }
+
+    fn answer(code: &str, asked: &[&str]) -> (String, Vec<String>) {
+        (code.to_owned(), asked.iter().map(|url| (*url).to_owned()).collect())
+    }
+
+    #[test]
+    fn the_responder_is_asked_first_and_alone_when_it_knows() {
+        for (response, expected) in [("ocsp-good.der", "passed"), ("ocsp-revoked.der", "certificate-revoked")] {
+            assert_eq!(asking("leaf", &[(OCSP, response), (CRL, "crl-good.der")]), answer(expected, &[OCSP]));
+        }
+    }
+
+    #[test]
+    fn the_list_is_asked_where_the_responder_does_not_answer_or_know() {
+        for response in ["ocsp-unknown.der", "ocsp-expired.der", "ocsp-impostor.der", "ocsp-try-later.der", "make.sh"] {
+            let (good, revoked) =
+                ([(OCSP, response), (CRL, "crl-good.der")], [(OCSP, response), (CRL, "crl-revoked.der")]);
+            assert_eq!(asking("leaf", &good), answer("passed", &[OCSP, CRL]), "{response}");
+            assert_eq!(asking("leaf", &revoked), answer("certificate-revoked", &[OCSP, CRL]), "{response}");
+            let nothing = answer("could not tell: revocation-unknown", &[OCSP, CRL]);
+            assert_eq!(asking("leaf", &[(OCSP, response)]), nothing, "{response}");
+        }
+        assert_eq!(asking("leaf-ocsp", &[]), answer("could not tell: revocation-unknown", &[OCSP]));
+    }
+
+    #[test]
+    fn of_several_lists_the_first_that_can_be_used_is_enough() {
+        let usable = |first| asking("leaf-two-crls", &[(FIRST, first), (CRL, "crl-revoked.der")]);
+        assert_eq!(usable("crl-good.der"), answer("passed", &[FIRST]));
+        assert_eq!(usable("crl-expired.der"), answer("certificate-revoked", &[FIRST, CRL]));
+        assert_eq!(usable("crl-other-point.der"), answer("certificate-revoked", &[FIRST, CRL]));
+    }
+
+    #[test]
+    fn the_changes_since_a_list_belong_to_it() {
+        let with = |base, delta| asking("leaf-crl", &[(CRL, base), (DELTA, delta)]);
+        assert_eq!(with("crl-base.der", "crl-delta.der"), answer("passed", &[CRL, DELTA]));
+        assert_eq!(with("crl-base.der", "crl-delta-revoked.der"), answer("certificate-revoked", &[CRL, DELTA]));
+        assert_eq!(with("crl-base-on-hold.der", "crl-delta-released.der"), answer("passed", &[CRL, DELTA]));
+        let unknown = answer("could not tell: revocation-unknown", &[CRL, DELTA]);
+        assert_eq!(with("crl-base.der", "crl-delta-same-number.der"), unknown);
+        assert_eq!(asking("leaf-crl", &[(CRL, "crl-base.der")]), unknown);
+    }
+
+    #[test]
+    fn a_responder_that_may_have_been_revoked_is_looked_for_on_the_list() {
+        let with = |list| asking("leaf-ocsp", &[(OCSP, "ocsp-delegated-revocable.der"), (CRL, list)]);
+        assert_eq!(with("crl-good.der"), answer("passed", &[OCSP, CRL]));
+        assert_eq!(with("crl-responder-revoked.der"), answer("could not tell: revocation-unknown", &[OCSP, CRL]));
+        assert_eq!(with("crl-expired.der"), answer("could not tell: revocation-unknown", &[OCSP, CRL]));
+        assert_eq!(asking("leaf-ocsp", &[(OCSP, "ocsp-delegated.der")]), answer("passed", &[OCSP]));
+    }
+
+    #[test]
+    fn who_names_nobody_is_never_revoked_and_who_names_nobody_to_ask_is_unknown() {
+        assert_eq!(asking("leaf-plain", &[]), answer("passed", &[]));
+        assert_eq!(asking("leaf-https", &[]), answer("could not tell: revocation-unknown", &[]));
+    }
+
+    #[test]
+    fn an_imported_list_is_asked_before_anybody_else() {
+        let lists = |names: &[&str]| -> Lists { names.iter().map(|name| file(name)).collect() };
+        let with = |leaf, names: &[&str]| ask(leaf, Evidence::with_lists(Ok(lists(names))), &[(OCSP, "ocsp-good.der")]);
+        assert_eq!(with("leaf", &["crl-good.der"]), answer("passed", &[]));
+        assert_eq!(with("leaf", &["crl-revoked.der"]), answer("certificate-revoked", &[]));
+        assert_eq!(with("leaf-plain", &["crl-revoked.der"]), answer("certificate-revoked", &[]));
+        assert_eq!(with("leaf", &["crl-base.der", "crl-delta-revoked.der"]), answer("certificate-revoked", &[]));
+        // One that says nothing any more leaves the question to the others.
+        assert_eq!(with("leaf", &["crl-stranger.der", "crl-expired.der"]), answer("passed", &[OCSP]));
+        let broken = || Evidence::with_lists(Err(Problem::new("crl-dir-unreadable", "cannot read it", "mend it")));
+        assert_eq!(ask("leaf-plain", broken(), &[]), answer("could not tell: revocation-unknown", &[]));
+    }
+
+    #[test]
+    fn what_is_remembered_counts_while_it_is_good() {
+        let remembering = |name| {
+            let mut evidence = Evidence::default();
+            evidence.remember(Need::Crl { url: CRL.to_owned() }, file(name));
+            ask("leaf-crl", evidence, &[(CRL, "crl-good.der")])
+        };
+        assert_eq!(remembering("crl-good.der"), answer("passed", &[]));
+        assert_eq!(remembering("crl-revoked.der"), answer("certificate-revoked", &[]));
+        for spoilt in ["crl-expired.der", "crl-impostor.der", "make.sh"] {
+            assert_eq!(remembering(spoilt), answer("passed", &[CRL]), "{spoilt}");
+        }
+    }
+
+    #[test]
+    fn the_status_tells_who_said_so_and_until_when() {
+        let mut evidence = Evidence::default();
+        evidence.answer(Need::Crl { url: CRL.to_owned() }, Ok(file("crl-good.der")));
+        let survey = Survey::of(&chain("leaf-crl"), &evidence, moment());
+        assert_eq!(survey.good_until().unwrap().to_string(), "2125-12-31T00:00:00Z");
+        let [status] = &survey.statuses[..] else { panic!("{survey:?}") };
+        assert_eq!(status.source.as_deref(), Some("CRL http://crl.pratique.example/ca.crl"));
+        assert_eq!(status.evidence[0].digest, Digest::sha256(&file("crl-good.der")));
+        let unknown = Survey::of(&chain("leaf-crl"), &Evidence::default(), moment());
+        assert_eq!(code(&unknown.state()), "could not tell: revocation-unknown");
+        assert_eq!(unknown.good_until(), None);
+    }
+}

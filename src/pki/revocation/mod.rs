@@ -11,6 +11,8 @@ mod ocsp;
 mod ocsp_fault;
 mod ocsp_request;
 mod signed_data;
+#[cfg(test)]
+mod tests;
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -265,6 +265,7 @@ fn certificates(rest: &[u8]) -> Result<Vec<Certificate>, InvalidOcspResponse> {
     let mut inner = SliceReader::new(tagged.value()).map_err(malformed)?;
     let list: AnyRef<'_> = inner.decode().map_err(malformed)?;
     inner.finish().map_err(malformed)?;
+    list.tag().assert_eq(Tag::Sequence).map_err(malformed)?;
     let mut list = SliceReader::new(list.value()).map_err(malformed)?;
     while !list.is_finished() {
         if certificates.len() == MAX_CERTIFICATES {
