@@ -42,7 +42,7 @@ pub(super) struct Http {
     ocsp_timeout: Duration,
     crl_timeout: Duration,
     allow_private: bool,
-    /// The hosts of the proxies, which may live anywhere.
+    /// The names of the proxies, which may live anywhere.
     proxies: Arc<BTreeSet<String>>,
     direct: OnceLock<Client>,
     proxied: OnceLock<Client>,
@@ -200,8 +200,74 @@ impl Resolve for Guarded {
     }
 }
 
-/// The host in the value of a proxy variable, which may lack a scheme.
+/// The host in the value of a proxy variable, which may lack a scheme; none where it is an address, which nobody resolves.
 fn host_of_proxy(value: &str) -> Option<String> {
     let url = Url::parse(value).ok().filter(Url::has_host).or_else(|| Url::parse(&format!("http://{value}")).ok());
-    url.and_then(|url| url.host_str().map(str::to_owned))
+    url.and_then(|url| url.domain().map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remedy::Remedy as _;
+
+    fn asked(url: &str, allow_private: bool) -> &'static str {
+        let second = Duration::from_secs(1);
+        let http = Http::new(second, second, allow_private);
+        let need = Need::Crl { url: url.to_owned() };
+        let target = target(&need).and_then(|(url, _)| http.client(&url).map(|_| ()));
+        target.map_or_else(|error| error.code().as_str(), |()| "asked")
+    }
+
+    #[test]
+    fn only_plain_http_to_a_public_host_is_spoken_unless_private_ones_are_allowed() {
+        for (url, expected, if_allowed) in [
+            ("http://crl.example/a.crl", "asked", "asked"),
+            ("HTTP://crl.example:8080/a.crl", "asked", "asked"),
+            ("http://127.0.0.1/a.crl", "revocation-address-refused", "asked"),
+            ("http://localhost/a.crl", "revocation-address-refused", "asked"),
+            ("http://10.1.2.3/a.crl", "revocation-address-refused", "asked"),
+            ("http://[::ffff:10.1.2.3]/a.crl", "revocation-address-refused", "asked"),
+            ("http://169.254.169.254/latest", "revocation-address-refused", "revocation-address-refused"),
+            ("http://[fe80::1]/a.crl", "revocation-address-refused", "revocation-address-refused"),
+            ("https://crl.example/a.crl", "revocation-url-unsupported", "revocation-url-unsupported"),
+            ("http://user@crl.example/a.crl", "revocation-url-unsupported", "revocation-url-unsupported"),
+            ("ldap://crl.example/a.crl", "revocation-url-unsupported", "revocation-url-unsupported"),
+            ("http://", "revocation-url-unsupported", "revocation-url-unsupported"),
+        ] {
+            assert_eq!((asked(url, false), asked(url, true)), (expected, if_allowed), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_this_machine_alone_is_not_gone_to() {
+        let resolve = async |allow_private| {
+            let proxies = Arc::default();
+            Guarded { allow_private, proxies }.resolve("localhost".parse().unwrap()).await.map(Iterator::count)
+        };
+        let error = resolve(false).await.unwrap_err();
+        assert_eq!(error.to_string(), "`localhost` has private addresses only");
+        assert!(resolve(true).await.unwrap() > 0);
+    }
+
+    #[test]
+    fn a_short_request_goes_into_the_path_and_a_long_one_into_the_body() {
+        let target = |length| {
+            let need = Need::Ocsp { url: "http://ocsp.example/a/".into(), request: vec![0xff; length] };
+            target(&need).map(|(url, body)| (url.to_string(), body.is_some())).unwrap()
+        };
+        assert_eq!(target(4), ("http://ocsp.example/a/%2F%2F%2F%2F%2Fw%3D%3D".into(), false));
+        assert_eq!(target(300), ("http://ocsp.example/a/".into(), true));
+        assert_eq!(target(0).0, "http://ocsp.example/a/");
+    }
+
+    #[test]
+    fn the_proxy_is_known_by_its_name_however_its_variable_is_written() {
+        for value in
+            ["http://proxy.example:3128", "proxy.example:3128", "http://user:word@proxy.example/", "proxy.example"]
+        {
+            assert_eq!(host_of_proxy(value).as_deref(), Some("proxy.example"), "{value}");
+        }
+        assert_eq!(host_of_proxy("http://10.0.0.1:3128"), None);
+    }
 }

@@ -11,6 +11,8 @@
 
 #[path = "../support/registry.rs"]
 mod registry;
+#[path = "../support/responders.rs"]
+mod responders;
 
 #[path = "../support/authority.rs"]
 mod authority;
@@ -23,6 +25,7 @@ mod doctor;
 mod hostile;
 mod inspect;
 mod ls;
+mod revocation;
 mod sign;
 mod timestamp;
 mod tls;

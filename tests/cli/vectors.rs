@@ -13,12 +13,16 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::node::Node;
+use crate::responders::{Answer, Responders};
 
 /// How many binaries run at a time.
 const THREADS: usize = 4;
 
 /// What the operator has not provided is nobody's "no": the vectors reject, the node could not tell.
 const STORE_UNUSABLE: [&str; 2] = ["store-missing", "store-symlinked-cert"];
+
+/// Neither is what an issuer does not say.
+const STATUS_UNKNOWN: [&str; 2] = ["revocation-ocsp-down-strict", "revocation-crl-expired"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +39,8 @@ struct Case {
     artifact_reference: String,
     #[serde(default)]
     user_metadata: BTreeMap<String, String>,
+    /// What the network answers; without it, nobody may be asked.
+    http: Option<BTreeMap<String, String>>,
     expected: Expected,
 }
 
@@ -80,6 +86,10 @@ impl Case {
             assert_eq!(verdict, "reject authenticity");
             return "3 inconclusive authenticity".to_owned();
         }
+        if STATUS_UNKNOWN.contains(&self.name.as_str()) {
+            assert_eq!(verdict, "reject revocation");
+            return "3 inconclusive revocation".to_owned();
+        }
         let (outcome, rest) = verdict.split_at(verdict.find([' ', ',']).unwrap_or(verdict.len()));
         let answer = match outcome {
             "accept" => "0 admit",
@@ -91,7 +101,9 @@ impl Case {
     }
 
     fn run(&self) -> String {
-        let node = Node::with_policy(read(&self.policy));
+        let mut node = Node::with_policy(read(&self.policy));
+        let responders = Responders::start(self.answers());
+        node.set("http_proxy", responders.address().to_owned());
         if let Some(store) = &self.trust_store {
             copy_tree(&vectors().join(store), &node.path("truststore"));
         }
@@ -108,6 +120,7 @@ impl Case {
         arguments.extend(pairs.iter().flat_map(|pair| ["--user-metadata", pair]));
         let ran = node.run_all(&arguments, "");
 
+        assert!(self.http.is_some() || responders.asked().is_empty(), "{}: {:?}", self.name, responders.asked());
         let document = ran.json();
         let members = ["answer", "code", "failed", "findings"].map(|member| document.get(member).is_some());
         assert_eq!(members, [true; 4], "{ran:?}");
@@ -121,6 +134,15 @@ impl Case {
             got = format!("{got}, logged {}", logged.join(" "));
         }
         got
+    }
+
+    fn answers(&self) -> Vec<(String, Answer)> {
+        let answer = |answer: &str| match answer.strip_prefix("status:") {
+            Some(status) => Answer::Status(status.parse().unwrap()),
+            None if answer == "timeout" => Answer::Hang,
+            None => Answer::Bytes(read(answer)),
+        };
+        self.http.iter().flatten().map(|(url, file)| (url.clone(), answer(file))).collect()
     }
 
     fn envelope(&self) -> Vec<u8> {
