@@ -1,8 +1,8 @@
 //! Verdicts that were made already.
 //!
-//! The key holds everything that a verdict depends on but the time and the registry: the image, the repository that
-//! chooses the statement, and the digest of the trust snapshot. So a changed policy or anchor makes old entries
-//! unreachable at once. "Could not tell" is never kept, and a "no" only briefly, since somebody is about to sign.
+//! The key holds everything that a verdict depends on but the time and the network: the image, the repository that chooses
+//! the statement, the digest of the trust snapshot, and the edition of the imported revocation lists. So a changed policy,
+//! anchor or list makes old entries unreachable at once. "Could not tell" is never kept, and a "no" only briefly, since somebody is about to sign.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct CacheOptions {
     pub capacity: u64,
 }
 
-/// Everything that a verdict depends on but the time and the registry.
+/// Everything that a verdict depends on but the time and the network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     digest: Digest,
@@ -38,10 +38,12 @@ pub(super) struct Key {
     user_metadata: Vec<(String, String)>,
     places: Places,
     trust: Digest,
+    /// Of the imported revocation lists.
+    edition: u64,
 }
 
 impl Key {
-    pub(super) fn of(question: &Question, trust: &Trust) -> Self {
+    pub(super) fn of(question: &Question, trust: &Trust, edition: u64) -> Self {
         let Descriptor { media_type, digest, size, .. } = question.artifact.clone();
         Self {
             digest,
@@ -51,6 +53,7 @@ impl Key {
             user_metadata: question.user_metadata.clone().into_iter().collect(),
             places: question.places,
             trust: trust.digest().clone(),
+            edition,
         }
     }
 }

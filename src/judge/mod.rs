@@ -174,7 +174,7 @@ impl Judge {
             return answered;
         }
         let trust = self.trust();
-        let key = cache::Key::of(&question, &trust);
+        let key = self.key(&question, &trust);
         let (sources, bounds) = (self.sources(question.places), self.bounds);
         let (keeper, responders, now) = (self.keeper.clone(), Arc::clone(&self.responders), clock::now());
         let examination = async move {
@@ -200,8 +200,12 @@ impl Judge {
 
     /// The admission of this image, if it is known and still good. Asks nobody.
     pub async fn known_admission(&self, question: &Question) -> Option<Answered> {
-        let verdict = self.verdicts.known(&cache::Key::of(question, &self.trust()), clock::now()).await?;
+        let verdict = self.verdicts.known(&self.key(question, &self.trust()), clock::now()).await?;
         (verdict.answer() == Answer::Admit).then_some(Answered { verdict, cached: true })
+    }
+
+    fn key(&self, question: &Question, trust: &Trust) -> cache::Key {
+        cache::Key::of(question, trust, aside(|| self.responders.edition()))
     }
 
     /// In the order in which they are asked.

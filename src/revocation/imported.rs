@@ -24,7 +24,15 @@ const ENDINGS: [&str; 3] = ["crl", "der", "pem"];
 
 pub(super) struct Imported {
     directory: Option<PathBuf>,
-    read: Mutex<Option<(Vec<Seen>, Lists)>>,
+    read: Mutex<Option<Read>>,
+}
+
+/// What was read last.
+struct Read {
+    seen: Vec<Seen>,
+    lists: Lists,
+    /// Counts how often something had changed.
+    edition: u64,
 }
 
 /// What tells that a file has changed.
@@ -42,19 +50,30 @@ impl Imported {
 
     /// The lists as they lie there now.
     pub(super) fn lists(&self) -> Result<Lists, ImportError> {
-        let Some(directory) = &self.directory else { return Ok(Lists::default()) };
+        self.read(|read| Arc::clone(&read.lists))
+    }
+
+    /// A number that is another one as soon as something has changed.
+    pub(super) fn edition(&self) -> u64 {
+        self.read(|read| read.edition).unwrap_or(u64::MAX)
+    }
+
+    fn read<T: Default>(&self, take: impl Fn(&Read) -> T) -> Result<T, ImportError> {
+        let Some(directory) = &self.directory else { return Ok(T::default()) };
         let seen = look(directory)?;
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, lists)) = read.as_ref().filter(|(before, _)| *before == seen) {
-            return Ok(Arc::clone(lists));
+        let mut last = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = last.as_ref().filter(|read| read.seen == seen) {
+            return Ok(take(read));
         }
         let mut lists: Vec<Arc<[u8]>> = Vec::new();
         for file in &seen {
             lists.extend(lists_of(&file.path)?.into_iter().map(Arc::from));
         }
-        let lists: Lists = lists.into();
-        *read = Some((seen, Arc::clone(&lists)));
-        Ok(lists)
+        let edition = last.as_ref().map_or(0, |read| read.edition) + 1;
+        let read = Read { seen, lists: lists.into(), edition };
+        let taken = take(&read);
+        *last = Some(read);
+        Ok(taken)
     }
 }
 
@@ -91,4 +110,60 @@ fn read_at_most(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(2 * MAX_CRL_SIZE as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remedy::Remedy as _;
+
+    fn list() -> Vec<u8> {
+        fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/revocation/crl-good.der")).unwrap()
+    }
+
+    fn import() -> (tempfile::TempDir, Imported) {
+        let directory = tempfile::tempdir().unwrap();
+        let imported = Imported::new(Some(directory.path().to_owned()));
+        (directory, imported)
+    }
+
+    #[test]
+    fn lists_are_read_again_when_something_has_changed() {
+        let (directory, imported) = import();
+        let editions: Vec<u64> = ["a.crl", "b.der", "ignored.txt", ".hidden.crl"]
+            .iter()
+            .map(|name| {
+                let before = imported.edition();
+                fs::write(directory.path().join(name), list()).unwrap();
+                assert!(imported.edition() >= before);
+                imported.edition()
+            })
+            .collect();
+        assert_eq!(imported.lists().unwrap().len(), 2);
+        assert_eq!(editions, [2, 3, 3, 3]);
+        fs::remove_file(directory.path().join("a.crl")).unwrap();
+        assert_eq!((imported.lists().unwrap().len(), imported.edition()), (1, 4));
+        assert_eq!(Imported::new(None).lists().unwrap().len(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_passed_over() {
+        let code = |imported: &Imported| imported.lists().map_or_else(|error| error.code().as_str(), |_| "good");
+        let (directory, imported) = import();
+        fs::write(directory.path().join("a.crl"), list()).unwrap();
+        assert_eq!((code(&imported), imported.edition()), ("good", 1));
+        fs::write(directory.path().join("b.pem"), "no list").unwrap();
+        assert_eq!((code(&imported), imported.edition()), ("crl-malformed", u64::MAX));
+        fs::remove_dir_all(directory.path()).unwrap();
+        assert_eq!(code(&imported), "crl-dir-unreadable");
+    }
+
+    #[test]
+    fn a_directory_holds_a_bounded_number_of_lists() {
+        let (directory, imported) = import();
+        for number in 0..=MAX_FILES {
+            fs::write(directory.path().join(format!("{number}.crl")), "").unwrap();
+        }
+        assert_eq!(imported.lists().unwrap_err().code().as_str(), "crl-dir-too-large");
+    }
 }

@@ -32,6 +32,11 @@ pub trait Responders: Send + Sync {
     /// The lists that an operator has imported.
     fn lists(&self) -> Result<Lists, Problem>;
 
+    /// A number that is another one as soon as the imported lists have changed: what was decided before is decided anew.
+    fn edition(&self) -> u64 {
+        0
+    }
+
     /// The answer to an earlier question, where it is kept.
     fn remembered(&self, need: &Need, now: Timestamp) -> Option<Arc<[u8]>>;
 
@@ -114,6 +119,10 @@ impl Servers {
 impl Responders for Servers {
     fn lists(&self) -> Result<Lists, Problem> {
         self.imported.lists().map_err(|error| Problem::of(&error))
+    }
+
+    fn edition(&self) -> u64 {
+        self.imported.edition()
     }
 
     fn remembered(&self, need: &Need, now: Timestamp) -> Option<Arc<[u8]>> {

@@ -17,6 +17,8 @@
 
 #[path = "../support/authority.rs"]
 mod authority;
+#[path = "../support/responders.rs"]
+mod responders;
 
 mod archive;
 mod containerd;
@@ -39,5 +41,6 @@ mod matrix;
 mod outages;
 mod reconcile;
 mod reload;
+mod revocation;
 mod run;
 mod signers;

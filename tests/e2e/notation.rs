@@ -13,12 +13,20 @@ use crate::tools::{own, run, succeed, text, tool};
 pub struct Notation {
     /// `notation` looks for a folder `notation` in here.
     home: PathBuf,
+    /// What both tools have in their environment beside that.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Notation {
     pub fn new(home: &Path) -> Self {
         fs::create_dir_all(home.join("notation")).expect("the folder can be made");
-        Self { home: home.to_owned() }
+        Self { home: home.to_owned(), environment: Vec::new() }
+    }
+
+    /// Sets a variable for all further runs of both tools.
+    pub fn set(&mut self, variable: &'static str, value: String) {
+        self.environment.retain(|(known, _)| *known != variable);
+        self.environment.push((variable, value));
     }
 
     pub fn dir(&self) -> PathBuf {
@@ -88,12 +96,14 @@ impl Notation {
     fn pratique(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(own("pratique"));
         command.args(arguments).arg("--notation-dir").arg(self.dir());
+        command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
         command
     }
 
     fn notation(&self) -> Command {
         let mut command = Command::new(tool("notation"));
         command.env("XDG_CONFIG_HOME", &self.home).env("XDG_CACHE_HOME", &self.home);
+        command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
         command
     }
 }
