@@ -2,7 +2,8 @@
 # Makes the certificates, OCSP responses and revocation lists of this folder with OpenSSL 3: a good one of each kind, and
 # others that differ from it in one thing. The keys are thrown away but for the leaf's, which signs images in tests.
 #
-# Responses are good from the day they are made on, lists from 2026 to 2125 unless their name says otherwise.
+# Responses are good from the day they are made on, lists from 2026 to 2125 unless their name says otherwise. The expired
+# response expires a minute after it was made.
 set -eu
 cd "$(dirname "$0")"
 here=$PWD
@@ -105,11 +106,11 @@ issue responder-without-signing issuer 0x2004 "keyUsage=critical,keyEncipherment
 issue responder-of-stranger stranger 0x2005 "$responder${purpose}noCheck=ignored\n"
 issue responder-expired issuer 0x2006 "$responder${purpose}noCheck=ignored\n" -days 0
 
-# What the index says of a certificate: status, reason with its value, serial number.
+# What the index says of a certificate: status, reason with its value, serial number, and since which day of 2026.
 entry() {
     case $1 in
         V) printf 'V\t991231235959Z\t\t%s\tunknown\t/CN=x\n' "$2" ;;
-        *) printf 'R\t991231235959Z\t260201000000Z,%s\t%s\tunknown\t/CN=x\n' "$1" "$2" ;;
+        *) printf 'R\t991231235959Z\t26%s000000Z,%s\t%s\tunknown\t/CN=x\n' "${3:-0201}" "$1" "$2" ;;
     esac
 }
 
@@ -175,7 +176,8 @@ done
 entry certificateHold 1001 | list base-on-hold issuer base 05 $always
 good base issuer base 05
 entry keyCompromise 1001 | list delta-revoked issuer delta 06 $always
-entry removeFromCRL 1001 | list delta-released issuer delta 06 $always
+entry removeFromCRL 1001 0301 | list delta-released issuer delta 06 $always
+entry removeFromCRL 1001 | list delta-released-at-once issuer delta 06 $always
 good delta issuer delta 06
 good delta-same-number issuer delta 05
 good delta-users issuer delta_users 06

@@ -227,6 +227,7 @@ fn a_list_of_changes_goes_with_its_complete_list_alone() {
         ("base", "delta-revoked", "revoked"),
         ("base-on-hold", "delta", "revoked"),
         ("base-on-hold", "delta-released", "good"),
+        ("base-on-hold", "delta-released-at-once", "good"),
         ("revoked", "delta-released", "revoked"),
         ("base", "delta-same-number", "crl-delta-unusable"),
         ("base", "delta-later", "crl-delta-unusable"),
