@@ -179,7 +179,8 @@ impl Judge {
         let (keeper, responders, now) = (self.keeper.clone(), Arc::clone(&self.responders), clock::now());
         let examination = async move {
             let sources: Vec<&dyn Source> = sources.iter().map(AsRef::as_ref).collect();
-            let (verdict, good) = examine_in(&sources, responders.as_ref(), &trust, &question, bounds, now).await;
+            let examined = Box::pin(examine_in(&sources, responders.as_ref(), &trust, &question, bounds, now));
+            let (verdict, good) = examined.await;
             if let (Some(keeper), Some(good)) = (keeper, good) {
                 keep(keeper.as_ref(), &question.artifact, &good).await;
             }

@@ -56,13 +56,14 @@ pub(super) fn reach_of(address: IpAddr) -> Reach {
 
 /// The registries of special addresses (RFC 6890), as far as packets to them could arrive anywhere.
 fn reach_of_v4(address: Ipv4Addr) -> Reach {
-    let [a, b, c, _] = address.octets();
-    match (a, b, c) {
-        // "This network", the link, protocol assignments but for what is routed, multicast and reserved.
-        (0, ..) | (169, 254, _) | (224.., ..) => Reach::Never,
-        // Loopback, RFC 1918, carriers' networks (RFC 6598), protocol assignments, benchmarks.
-        (127 | 10, ..) | (192, 168, _) | (192, 0, 0) => Reach::Private,
-        (172, 16..=31, _) | (100, 64..=127, _) | (198, 18..=19, _) => Reach::Private,
+    let [first, second, third, _] = address.octets();
+    match (first, second, third) {
+        // "This network", multicast and reserved, the link.
+        (0 | 224.., ..) | (169, 254, _) => Reach::Never,
+        // Loopback and RFC 1918, carriers' networks (RFC 6598), protocol assignments, benchmarks.
+        (127 | 10, ..) | (172, 16..=31, _) | (192, 168, _) | (100, 64..=127, _) | (192, 0, 0) | (198, 18..=19, _) => {
+            Reach::Private
+        }
         _ => Reach::Public,
     }
 }
@@ -83,14 +84,14 @@ fn reach_of_v6(address: Ipv6Addr) -> Reach {
 
 /// The IPv4 address to which packets go that are sent to this address: mapped, translated (RFC 6052) or tunnelled (RFC 3056).
 fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, g, h] = address.segments();
-    let v4 = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        Some(Ipv4Addr::new(a, b, c, d))
+    let octets = address.octets();
+    let four = |from: usize| {
+        let bytes: [u8; 4] = octets.get(from..from + 4)?.try_into().ok()?;
+        Some(Ipv4Addr::from(bytes))
     };
-    match (a, b) {
-        (0x64, 0xff9b) if [c, d, e, f] == [0; 4] => v4(g, h),
-        (0x2002, _) => v4(b, c),
+    match octets {
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, ..] => four(12),
+        [0x20, 0x02, ..] => four(2),
         _ => address.to_ipv4_mapped(),
     }
 }

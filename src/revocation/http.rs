@@ -3,7 +3,7 @@
 //! Answers are signed, and fetching them over TLS could need the very certificate that is asked about (RFC 5280, section 8),
 //! so there is no TLS here. What a server may do is bounded: how long it takes, how much it sends, and where it leads to.
 //!
-//! The proxy variables of the environment hold for all but this machine's own addresses. Behind a proxy it is the proxy
+//! The proxy variables of the environment hold for all but hosts that are written as private addresses. Behind a proxy it is the proxy
 //! that resolves names, and its operator who says where it may go.
 
 use std::collections::BTreeSet;
@@ -44,16 +44,17 @@ pub(super) struct Http {
     allow_private: bool,
     /// The names of the proxies, which may live anywhere.
     proxies: Arc<BTreeSet<String>>,
-    direct: OnceLock<Client>,
-    proxied: OnceLock<Client>,
+    /// For this machine's own and its site's addresses, which no proxy need reach.
+    own: OnceLock<Client>,
+    others: OnceLock<Client>,
 }
 
 impl Http {
     pub(super) fn new(ocsp_timeout: Duration, crl_timeout: Duration, allow_private: bool) -> Self {
         let variables = PROXY_VARIABLES.iter().filter_map(|name| env::var(name).ok());
         let proxies = Arc::new(variables.filter_map(|value| host_of_proxy(&value)).collect());
-        let (direct, proxied) = (OnceLock::new(), OnceLock::new());
-        Self { ocsp_timeout, crl_timeout, allow_private, proxies, direct, proxied }
+        let (own, others) = (OnceLock::new(), OnceLock::new());
+        Self { ocsp_timeout, crl_timeout, allow_private, proxies, own, others }
     }
 
     /// The bytes that the server answers with.
@@ -94,7 +95,7 @@ impl Http {
         if reach.is_some_and(|reach| !reach.is_allowed(self.allow_private)) || self.proxies.contains(host) {
             return Err(refused());
         }
-        let cell = if reach == Some(Reach::Private) { &self.direct } else { &self.proxied };
+        let cell = if reach == Some(Reach::Private) { &self.own } else { &self.others };
         if let Some(client) = cell.get() {
             return Ok(client);
         }

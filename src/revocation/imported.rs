@@ -83,9 +83,9 @@ fn look(directory: &Path) -> Result<Vec<Seen>, ImportError> {
     let mut seen = Vec::new();
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let has_ending = |ending: &&str| path.extension().is_some_and(|extension| extension == *ending);
+        let is_list = path.extension().is_some_and(|extension| ENDINGS.iter().any(|ending| extension == *ending));
         let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_hidden || !ENDINGS.iter().any(|ending| has_ending(&ending)) {
+        if is_hidden || !is_list {
             continue;
         }
         // Follows links: an operator may keep the lists elsewhere.

@@ -93,7 +93,7 @@ fn read_request(stream: &TcpStream) -> Option<(String, String)> {
         reader.read_line(&mut line).ok()?;
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         match name.to_ascii_lowercase().as_str() {
-            "host" => host = value.to_owned(),
+            "host" => value.clone_into(&mut host),
             "content-length" => length = value.parse().unwrap(),
             _ => {}
         }

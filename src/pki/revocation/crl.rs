@@ -16,7 +16,7 @@ use super::super::certificate::timestamp;
 use super::super::{Certificate, InvalidPem, X509SignatureError, pem};
 use super::crl_entries::{Effect, Entry, entries_about};
 use super::crl_extensions::CrlExtensions;
-use super::signed_data::SignedData;
+use super::signed_data::{Fault, SignedData};
 use super::{Moment, Reading, Status};
 use crate::remedy::{Code, Remedy};
 
@@ -96,8 +96,8 @@ pub enum InvalidCrl {
 }
 
 impl InvalidCrl {
-    pub(super) fn malformed(fault: impl ToString) -> Self {
-        Self::Malformed(fault.to_string())
+    pub(super) fn malformed(fault: impl Into<Fault>) -> Self {
+        Self::Malformed(fault.into().0)
     }
 }
 

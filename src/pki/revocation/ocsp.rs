@@ -16,7 +16,7 @@ use x509_cert::ext::Extension;
 use super::super::Certificate;
 use super::ocsp_fault::InvalidOcspResponse;
 use super::ocsp_request::{CertId, sha1};
-use super::signed_data::{SignedData, content, critical_unknown, instant};
+use super::signed_data::{Fault, SignedData, content, critical_unknown, instant};
 use super::{Moment, Reading, Status};
 
 /// The largest OCSP response that is read, in bytes: what the reference implementation takes. One with a responder's
@@ -277,6 +277,6 @@ fn certificates(rest: &[u8]) -> Result<Vec<Certificate>, InvalidOcspResponse> {
     Ok(certificates)
 }
 
-fn malformed(fault: impl ToString) -> InvalidOcspResponse {
-    InvalidOcspResponse::Malformed(fault.to_string())
+fn malformed(fault: impl Into<Fault>) -> InvalidOcspResponse {
+    InvalidOcspResponse::Malformed(fault.into().0)
 }

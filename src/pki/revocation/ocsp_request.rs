@@ -59,7 +59,10 @@ impl CertId<'_> {
     }
 }
 
-fn hash(algorithm: ObjectIdentifier) -> Option<fn(&[u8]) -> Vec<u8>> {
+/// A hash function.
+type Hash = fn(&[u8]) -> Vec<u8>;
+
+fn hash(algorithm: ObjectIdentifier) -> Option<Hash> {
     match algorithm {
         ID_SHA_1 => Some(sha1),
         ID_SHA_256 => Some(|bytes| DigestAlgorithm::Sha256.hash(bytes)),

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use spki::AlgorithmIdentifierOwned;
 use x509_cert::ext::Extension;
 
-use super::super::{Certificate, X509SignatureError};
+use super::super::{Certificate, InvalidCertificate, X509SignatureError};
 
 /// The three members of a signed structure. The signature is over the bytes as received, never over a re-encoding.
 pub(super) struct SignedData<'a> {
@@ -36,6 +36,27 @@ impl<'a> SignedData<'a> {
     /// Checks the signature with the key of this certificate.
     pub(super) fn verify(&self, signer: &Certificate) -> Result<(), X509SignatureError> {
         signer.verify_with_key(&self.algorithm, self.signed, self.signature)
+    }
+}
+
+/// What is wrong with bytes, in the words of whoever found it.
+pub(super) struct Fault(pub(super) String);
+
+impl From<der::Error> for Fault {
+    fn from(error: der::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<InvalidCertificate> for Fault {
+    fn from(error: InvalidCertificate) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(fault: &str) -> Self {
+        Self(fault.to_owned())
     }
 }
 

@@ -1,0 +1,107 @@
+//! Brings the evidence that a signature needs to be decided, in rounds, until nothing more is needed.
+//!
+//! Each round goes to everything at once that is missing: one address for each certificate of the chain. What came of it is
+//! kept for the further signatures of the same question, so that nobody is asked twice, and all of them share one bound.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
+
+use super::aside;
+use crate::revocation::{AskError, Kept, Responders};
+use crate::verify::{Evidence, Examined, Need, Outcome, Problem};
+
+/// How many addresses are asked for one question. A chain of four certificates, each with an OCSP responder and a list,
+/// needs six; several signers have several chains.
+const MAX_ASKED: usize = 64;
+
+/// What may still be asked for one question, and what has come of it.
+pub struct Gathering<'r> {
+    responders: &'r dyn Responders,
+    evidence: Option<Evidence>,
+    looked_up: BTreeSet<Need>,
+    asked: usize,
+    left: Duration,
+}
+
+impl<'r> Gathering<'r> {
+    /// With nothing asked yet.
+    pub fn from(responders: &'r dyn Responders) -> Self {
+        let left = responders.patience();
+        Self { responders, evidence: None, looked_up: BTreeSet::new(), asked: 0, left }
+    }
+
+    /// Brings what the signature needs, and decides about it.
+    pub async fn conclude(&mut self, examined: Examined<'_>, now: Timestamp) -> Outcome {
+        let mut evidence =
+            self.evidence.take().unwrap_or_else(|| Evidence::with_lists(aside(|| self.responders.lists())));
+        loop {
+            // A stranger's chain of sixteen certificates takes tens of milliseconds.
+            let needs: BTreeSet<Need> = aside(|| examined.needs(&evidence, now)).into_iter().collect();
+            if needs.is_empty() {
+                break;
+            }
+            if !self.remember(&needs, &mut evidence, now) {
+                self.ask(needs, &mut evidence).await;
+            }
+        }
+        let outcome = aside(|| examined.conclude(&evidence, now));
+        aside(|| self.keep(&outcome, &evidence, now));
+        self.evidence = Some(evidence);
+        outcome
+    }
+
+    /// Looks for what was brought before. Whether anything was found that had not been looked at yet.
+    fn remember(&mut self, needs: &BTreeSet<Need>, evidence: &mut Evidence, now: Timestamp) -> bool {
+        let mut has_found = false;
+        for need in needs {
+            if !self.looked_up.insert(need.clone()) {
+                continue;
+            }
+            if let Some(bytes) = aside(|| self.responders.remembered(need, now)) {
+                evidence.remember(need.clone(), bytes);
+                has_found = true;
+            }
+        }
+        has_found
+    }
+
+    /// Asks for everything at once. Whatever comes of it is an answer, so that no need comes back.
+    async fn ask(&mut self, needs: BTreeSet<Need>, evidence: &mut Evidence) {
+        let (started, left) = (Instant::now(), self.left);
+        let (before, responders) = (self.asked, self.responders);
+        let asked = needs.into_iter().enumerate().map(|(index, need)| async move {
+            let is_allowed = before + index < MAX_ASKED;
+            if !is_allowed {
+                return (need, Err(Problem::of(&AskError::TooMany { limit: MAX_ASKED })));
+            }
+            let answer = timeout(left, responders.ask(&need)).await;
+            (need, answer.unwrap_or_else(|_| Err(Problem::of(&AskError::TimedOut { limit: left }))))
+        });
+        let answers = join_all(asked).await;
+        self.asked += answers.len();
+        self.left = left.saturating_sub(started.elapsed());
+        for (need, answer) in answers {
+            evidence.answer(need, answer);
+        }
+    }
+
+    /// Keeps what was relied upon for the next question.
+    fn keep(&self, outcome: &Outcome, evidence: &Evidence, now: Timestamp) {
+        for status in &outcome.revocation {
+            let Some(until) = status.until else { continue };
+            for relied in &status.evidence {
+                let found = relied.need.as_ref().and_then(|need| Some((need, evidence.bytes(need)?)));
+                if let Some((need, bytes)) = found {
+                    self.responders.keep(need, bytes, Kept { now, until, is_whole: relied.is_whole });
+                }
+            }
+        }
+    }
+}
