@@ -4,6 +4,7 @@
 //! go to stdout, hints and warnings to stderr, and `--output json` has the same codes as the text.
 
 mod cert;
+mod crl;
 mod doctor;
 mod enroll;
 mod exit;
@@ -61,6 +62,9 @@ enum Command {
     /// Add trust anchors; make certificates for testing.
     #[command(subcommand)]
     Cert(cert::Command),
+    /// Import revocation lists, for a site without a way to the issuers' servers.
+    #[command(subcommand)]
+    Crl(crl::Command),
     /// Have the daemon take what was unpacked before it was there into its ledger, once it is verified.
     Enroll(enroll::Arguments),
     /// Put pratique's hooks into containerd's configuration.
@@ -105,6 +109,7 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Ls(arguments) => block_on(ls::run(arguments, output)),
         Command::Inspect(arguments) => block_on(inspect::run(arguments, output)),
         Command::Cert(command) => cert::run(command, output),
+        Command::Crl(command) => crl::run(command, output),
         Command::Enroll(arguments) => block_on(enroll::run(arguments, output)),
         Command::Install(arguments) => block_on(install::install(arguments, output)),
         Command::Uninstall(arguments) => install::uninstall(arguments, output),

@@ -83,9 +83,7 @@ fn look(directory: &Path) -> Result<Vec<Seen>, ImportError> {
     let mut seen = Vec::new();
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
-        let is_list = path.extension().is_some_and(|extension| ENDINGS.iter().any(|ending| extension == *ending));
-        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if is_hidden || !is_list {
+        if !is_list_file(&path) {
             continue;
         }
         // Follows links: an operator may keep the lists elsewhere.
@@ -97,6 +95,12 @@ fn look(directory: &Path) -> Result<Vec<Seen>, ImportError> {
     }
     seen.sort();
     Ok(seen)
+}
+
+/// Whether a file of the directory is read, by its name. Editors and downloads leave others behind.
+pub fn is_list_file(path: &Path) -> bool {
+    let is_list = path.extension().is_some_and(|extension| ENDINGS.iter().any(|ending| extension == *ending));
+    is_list && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 /// The lists of one file, each in DER.

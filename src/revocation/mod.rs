@@ -18,7 +18,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use fault::AskError;
+pub use fault::{AskError, ImportError};
+pub use imported::is_list_file;
 
 use self::http::Http;
 use self::imported::Imported;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pratique::config::NotationDir;
 use serde_json::{Value, json};
 
-use crate::node::Scene;
+use crate::node::{Node, Scene};
 use crate::responders::{Answer, Responders};
 
 const OCSP: &str = "http://ocsp.pratique.example/";
@@ -184,4 +184,42 @@ async fn a_site_without_a_network_imports_its_lists() {
     // A list that cannot be read must not go unnoticed where nobody else can be asked.
     let responders = network(&mut scene, &[]);
     assert_eq!(verdict(&scene, &responders, &with("broken")).0, "3 inconclusive revocation-unknown");
+}
+
+#[test]
+fn lists_are_imported_each_in_the_place_of_an_older_one() {
+    let node = Node::new();
+    for name in ["crl-good", "crl-revoked", "crl-delta", "ocsp-good"] {
+        node.write(&format!("{name}.der"), file(&format!("{name}.der")));
+    }
+    let directory = format!("--crl-dir {}", node.path("crls").display());
+    let import = |name: &str| node.run(&format!("crl import {} {directory}", node.path(name).display()));
+    let listed = || node.run(&format!("crl ls -o json {directory}")).exits(0).json().as_array().unwrap().len();
+    import("crl-good.der").exits(0);
+    import("crl-revoked.der").exits(0);
+    assert_eq!(listed(), 1);
+    import("crl-delta.der").exits(0);
+    assert_eq!(listed(), 2);
+    let text = node.run(&format!("crl ls {directory}")).stdout;
+    assert!(text.contains("  of CN=issuer,O=Acme,ST=WA,C=US\n  good until [TIME]"), "{text}");
+    assert!(text.contains("  delta of CN=issuer,O=Acme,ST=WA,C=US\n"), "{text}");
+
+    let ran = import("ocsp-good.der").exits(2);
+    assert!(ran.stderr.contains("[crl-malformed]"), "{ran:?}");
+    assert_eq!(node.run("crl import no-such.crl").exits(3).stdout, "");
+    node.run("crl ls --crl-dir no-such").exits(3);
+}
+
+#[test]
+fn an_older_list_does_not_take_the_place_of_a_newer_one() {
+    let node = Node::new();
+    let directory = format!("--crl-dir {}", node.path("crls").display());
+    for name in ["crl-future", "crl-good"] {
+        node.write(&format!("{name}.der"), file(&format!("{name}.der")));
+    }
+    let import = |name: &str| node.run(&format!("crl import {} {directory}", node.path(name).display()));
+    import("crl-good.der").exits(0);
+    import("crl-future.der").exits(0);
+    let ran = import("crl-good.der").exits(2);
+    assert!(ran.stderr.contains("[crl-older]"), "{ran:?}");
 }

@@ -10,10 +10,11 @@ use der::{Decode as _, Reader as _, SliceReader, Tag, TagNumber};
 use jiff::Timestamp;
 use spki::AlgorithmIdentifierOwned;
 use x509_cert::ext::Extension;
+use x509_cert::name::Name;
 use x509_cert::time::Time;
 
 use super::super::certificate::timestamp;
-use super::super::{Certificate, InvalidPem, X509SignatureError, pem};
+use super::super::{Certificate, DistinguishedName, InvalidPem, X509SignatureError, pem};
 use super::crl_entries::{Effect, Entry, entries_about};
 use super::crl_extensions::CrlExtensions;
 use super::signed_data::{Fault, SignedData};
@@ -143,6 +144,16 @@ impl<'a> Crl<'a> {
     /// Whether the list says that it is of this issuer.
     pub fn is_of(&self, issuer: &Certificate) -> bool {
         self.issuer_der == issuer.subject_der()
+    }
+
+    /// Who says that these certificates are revoked, where the name can be read.
+    pub fn issuer(&self) -> Option<DistinguishedName> {
+        Name::from_der(self.issuer_der).ok().map(|name| DistinguishedName::from_name(&name))
+    }
+
+    /// Bytes that lists have in common which take each other's place: those of one issuer, kind and scope.
+    pub fn series(&self) -> Vec<u8> {
+        [self.issuer_der, &[u8::from(self.is_delta())], self.extensions.scope_der()].concat()
     }
 
     /// The first instant at which the list holds.

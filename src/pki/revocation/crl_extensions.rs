@@ -64,8 +64,12 @@ impl CrlExtensions {
 
     /// Whether both say the same about their scope (RFC 5280, section 5.2.4, condition b).
     pub(super) fn has_scope_of(&self, other: &Self) -> bool {
-        let der = |extensions: &Self| extensions.scope.as_ref().map(|scope| scope.der.clone());
-        der(self) == der(other)
+        self.scope_der() == other.scope_der()
+    }
+
+    /// What the list says about its scope, as it stands there; empty where it is about all certificates of its issuer.
+    pub(super) fn scope_der(&self) -> &[u8] {
+        self.scope.as_ref().map(|scope| scope.der.as_slice()).unwrap_or_default()
     }
 }
 
