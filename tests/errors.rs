@@ -11,6 +11,7 @@ const NOT_CODES: &[(&str, &str)] = &[
     ("cgroup-manager", "a flag of OCI runtimes"),
     ("containerd-lease", "a header of containerd"),
     ("containerd-namespace", "a header of containerd"),
+    ("crl-dir", "a flag"),
     ("docker-content-digest", "a header of registries"),
     ("image-volumes", "a directory of CRI's"),
     ("insecure-registry", "a flag"),

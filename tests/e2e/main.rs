@@ -18,6 +18,7 @@
 #[path = "../support/authority.rs"]
 mod authority;
 #[path = "../support/responders.rs"]
+#[allow(dead_code, reason = "servers that misbehave are for the tests of the command line")]
 mod responders;
 
 mod archive;
