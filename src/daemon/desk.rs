@@ -16,7 +16,7 @@ use super::question::{self, Asked, InvalidQuestion};
 use crate::clock;
 use crate::judge::{Answered, Enroller, Judge, Question, RunGate, UnpackGate};
 use crate::ledger::Ledger;
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Digest};
 use crate::policy::Mode;
 use crate::proto::frame::clipped;
 use crate::proto::{self, CheckRequest, CheckResponse};
@@ -28,6 +28,7 @@ pub(super) struct Desk {
     judge: Judge,
     layers: Option<UnpackGate>,
     starts: Option<RunGate>,
+    answers_starts: bool,
     enroller: Option<Enroller>,
     ledger: Option<Arc<Ledger>>,
     mode: Mode,
@@ -71,6 +72,7 @@ impl Desk {
             judge,
             layers: None,
             starts: None,
+            answers_starts: false,
             enroller: None,
             ledger: None,
             mode,
@@ -84,9 +86,9 @@ impl Desk {
         Self { layers: Some(layers), ..self }
     }
 
-    /// The same desk, which answers questions about starts, too.
-    pub(super) fn with_starts(self, starts: RunGate) -> Self {
-        Self { starts: Some(starts), ..self }
+    /// The same desk, which knows what containers are made of, and answers questions about starts where that is wanted.
+    pub(super) fn with_starts(self, starts: RunGate, answers_starts: bool) -> Self {
+        Self { starts: Some(starts), answers_starts, ..self }
     }
 
     /// The same desk, which takes what was unpacked before into the ledger.
@@ -104,7 +106,12 @@ impl Desk {
     }
 
     pub(super) fn starts(&self) -> Option<&RunGate> {
-        self.starts.as_ref()
+        self.starts.as_ref().filter(|_| self.answers_starts)
+    }
+
+    /// What a layer of a manifest is when it is unpacked, whether starts are asked about or not yet.
+    pub(super) async fn diff_id(&self, namespace: &str, manifest: &Descriptor, layer: &Digest) -> Option<Digest> {
+        self.starts.as_ref()?.diff_id(namespace, manifest, layer).await
     }
 
     pub(super) fn ledger(&self) -> Option<&Ledger> {
@@ -321,7 +328,7 @@ mod tests {
 
     use super::super::testing::{self, OPEN, SHUT};
     use super::*;
-    use crate::oci::{Blob, Digest, Reference, Repository};
+    use crate::oci::{Blob, Reference, Repository};
     use crate::source::{Referrers, Source, SourceError};
 
     fn desk(mode: Mode) -> Desk {

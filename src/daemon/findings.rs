@@ -60,7 +60,7 @@ fn ungated(names: &[String]) -> Problem {
     let more = if names.len() > NAMED { ", …" } else { "" };
     let message = format!("not unpacked through pratique: {}{more}", first.join(", "));
     let remedy =
-        "where they were there before pratique was installed, `pratique enroll`; otherwise see who commits them";
+        "where they were there before pratique was installed, `pratique enroll --all`; otherwise see who commits them";
     Problem::new("snapshot-not-gated", &message, remedy)
 }
 

@@ -82,7 +82,8 @@ impl Desk {
         if answered.verdict.permit(self.mode()).is_err() {
             return answered;
         }
-        let unpacked = Unpacked { layer: question.layer.digest.clone(), diff_id: self.diff_id(question, answer).await };
+        let unpacked =
+            Unpacked { layer: question.layer.digest.clone(), diff_id: self.diff_id_of(question, answer).await };
         match aside(|| ledger.record(directory, &unpacked)) {
             Ok(true) => answered,
             Ok(false) => {
@@ -95,12 +96,12 @@ impl Desk {
     }
 
     /// What the layer is when it is unpacked, as the image says that vouches for it.
-    async fn diff_id(&self, question: &LayerQuestion, answer: &LayerAnswer) -> Option<Digest> {
+    async fn diff_id_of(&self, question: &LayerQuestion, answer: &LayerAnswer) -> Option<Digest> {
         if answer.answered.verdict.answer() != Answer::Admit {
             return None;
         }
         let (namespace, manifest) = (answer.namespace.as_deref()?, answer.manifest.as_ref()?);
-        self.starts()?.diff_id(namespace, manifest, &question.layer.digest).await
+        self.diff_id(namespace, manifest, &question.layer.digest).await
     }
 
     fn unjudged_layer(&self, question: &LayerQuestion, problem: Problem) -> LayerAnswer {

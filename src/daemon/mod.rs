@@ -230,9 +230,7 @@ impl Gates {
         }
         let containerd = Arc::new(self.containerd.clone());
         let run_gate = || RunGate::new(Arc::clone(&containerd) as _, inventory(), ledger(), run_options(config));
-        if config.gates.run {
-            desk = desk.with_starts(run_gate());
-        }
+        desk = desk.with_starts(run_gate(), config.gates.run);
         // Also where starts are not asked about: what is there is enrolled before they are.
         desk.with_enroller(Enroller::new(run_gate(), containerd, ledger()))
     }
@@ -249,7 +247,7 @@ impl Gates {
         let reconciler = Reconciler::new(Arc::new(containerd), ledger, config.reconcile);
         background.spawn(async move {
             let Some(gate) = desk.starts() else { return };
-            reconciler.run(Court { judge: desk.judge(), gate, report: desk.as_ref() }).await;
+            reconciler.run(Court { judge: desk.judge(), gate, mode: desk.mode(), report: desk.as_ref() }).await;
         });
     }
 }

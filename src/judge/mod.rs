@@ -182,7 +182,7 @@ impl Judge {
             let examined = Box::pin(examine_in(&sources, responders.as_ref(), &trust, &question, bounds, now));
             let (verdict, good) = examined.await;
             if let (Some(keeper), Some(good)) = (keeper, good) {
-                keep(keeper.as_ref(), &question.artifact, &good).await;
+                keep(keeper.as_ref(), &question.artifact, &good);
             }
             Arc::new(verdict)
         };
@@ -229,8 +229,8 @@ pub async fn examine(
 }
 
 /// Keeps a good signature. An image that is admitted stays so where that fails; only the registry will be needed again.
-async fn keep(keeper: &dyn Keep, image: &Descriptor, good: &Fetched) {
-    if let Err(error) = keeper.keep(image, &good.manifest, &good.envelope).await {
+fn keep(keeper: &dyn Keep, image: &Descriptor, good: &Fetched) {
+    if let Err(error) = aside(|| keeper.keep(image, &good.manifest, &good.envelope)) {
         tracing::warn!(digest = %image.digest, reason = one_line(&error), "a signature was not kept");
     }
 }

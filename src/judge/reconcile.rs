@@ -18,7 +18,7 @@ use super::run::{Made, RunGate};
 use super::{Answered, Judge, aside};
 use crate::clock;
 use crate::ledger::Ledger;
-use crate::policy::Reconcile;
+use crate::policy::{Mode, Reconcile};
 use crate::remedy::one_line;
 use crate::rootfs::{Origin, RootFilesystem};
 use crate::source::SourceError;
@@ -94,7 +94,7 @@ impl<T: Made + Happenings + Holdings> Observed for T {}
 pub struct Reconciler {
     containerd: Arc<dyn Observed>,
     ledger: Arc<Ledger>,
-    mode: Reconcile,
+    on_denial: Reconcile,
     told: Mutex<HashSet<String>>,
 }
 
@@ -105,14 +105,16 @@ pub struct Court<'a> {
     pub judge: &'a Judge,
     /// Knows under which name.
     pub gate: &'a RunGate,
+    /// Whether the node enforces its verdicts.
+    pub mode: Mode,
     /// Is told.
     pub report: &'a dyn Report,
 }
 
 impl Reconciler {
     /// A reconciler that does this with image records that are not admitted.
-    pub fn new(containerd: Arc<dyn Observed>, ledger: Arc<Ledger>, mode: Reconcile) -> Self {
-        Self { containerd, ledger, mode, told: Mutex::default() }
+    pub fn new(containerd: Arc<dyn Observed>, ledger: Arc<Ledger>, on_denial: Reconcile) -> Self {
+        Self { containerd, ledger, on_denial, told: Mutex::default() }
     }
 
     /// Compares, for ever.
@@ -208,11 +210,12 @@ impl Reconciler {
         let (name, digest, policy) = (&record.name, record.target.digest.as_str(), verdict.policy_digest.as_str());
         let is_news = || self.is_news(&[namespace, name, digest, verdict.code.as_str(), policy]);
         // What was removed can come again, and is removed again.
-        if verdict.answer() == Answer::Admit || !(is_news() || self.mode == Reconcile::Remove) {
+        if verdict.answer() == Answer::Admit || !(is_news() || self.on_denial == Reconcile::Remove) {
             return Ok(());
         }
-        // Nobody loses an image because a registry could not be reached.
-        let removed = self.mode == Reconcile::Remove && verdict.answer() == Answer::Deny;
+        // Nobody loses an image because a registry could not be reached, or in audit mode.
+        let is_denied = verdict.permit(court.mode).is_err() && verdict.answer() == Answer::Deny;
+        let removed = self.on_denial == Reconcile::Remove && is_denied;
         if removed {
             self.containerd.remove_image(namespace, &record.name).await?;
         }

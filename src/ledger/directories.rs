@@ -60,12 +60,13 @@ impl Ledger {
         self.write("write to", |transaction| {
             let mut table = transaction.open_table(DIRECTORIES)?;
             let before = table.get(key)?.and_then(|value| serde_json::from_slice::<Record>(value.value()).ok());
-            let layer = match before.filter(|before| before.made == made) {
-                Some(before) if before.layer.as_ref() != Some(layer) => None,
-                _ => Some(layer.clone()),
+            let record = match before.filter(|before| before.made == made) {
+                Some(before) if before.layer.as_ref() != Some(layer) => Record { layer: None, diff_id: None, made },
+                // What was known about it stays known.
+                Some(before) => Record { diff_id: diff_id.clone().or(before.diff_id), ..before },
+                None => Record { layer: Some(layer.clone()), diff_id: diff_id.clone(), made },
             };
-            let diff_id = diff_id.clone();
-            table.insert(key, json(&Record { layer, diff_id, made }).as_slice())?;
+            table.insert(key, json(&record).as_slice())?;
             Ok(true)
         })
     }

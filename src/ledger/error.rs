@@ -60,7 +60,7 @@ impl Remedy for LedgerError {
             Self::InUse { .. } => "see whether another pratiqued runs: `systemctl status pratiqued`".into(),
             Self::Unusable { path, .. } => format!(
                 "see whether the disk is full or failing; where the file is damaged, move {} away, start the daemon and \
-                 run `pratique enroll`",
+                 run `pratique enroll --all`",
                 path.display()
             ),
         })

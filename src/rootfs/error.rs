@@ -115,7 +115,7 @@ impl Remedy for RootfsError {
                 "the image's name may have moved since the container was created: create it again".into()
             }
             Self::NotRecorded { .. } => {
-                "where the image was unpacked before pratique was installed, `pratique enroll`; \
+                "where the image was unpacked before pratique was installed, `pratique enroll --all`; \
                  otherwise remove the image with its snapshots and pull it again"
                     .into()
             }

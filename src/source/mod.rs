@@ -51,10 +51,9 @@ pub trait Source: Send + Sync {
 }
 
 /// A place on this machine where the signatures are kept by which images were admitted.
-#[async_trait]
 pub trait Keep: Send + Sync {
-    /// Keeps a signature manifest and its envelope. What is kept already stays.
-    async fn keep(&self, subject: &Descriptor, signature: &Blob, envelope: &Blob) -> Result<(), SourceError>;
+    /// Keeps a signature manifest and its envelope. What is kept already stays. Waits for the disk.
+    fn keep(&self, subject: &Descriptor, signature: &Blob, envelope: &Blob) -> Result<(), SourceError>;
 }
 
 /// A place to write signatures to.

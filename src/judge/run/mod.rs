@@ -264,24 +264,42 @@ impl RunGate {
         if self.options.image_volumes == ImageVolumes::Allow {
             return Ok(());
         }
+        let Some(first) = question.volumes.first() else { return Ok(()) };
+        if self.options.image_volumes == ImageVolumes::Deny {
+            return Err(Problem::VolumesDenied { at: excerpt(&first.path) });
+        }
+        let records = self.containerd.images(place.namespace).await?;
         for volume in &question.volumes {
-            let at = excerpt(&volume.path);
-            if self.options.image_volumes == ImageVolumes::Deny {
-                return Err(Problem::VolumesDenied { at });
-            }
-            let digest = image_at(&volume.path).ok_or_else(|| Problem::VolumeUnknown { at: at.clone() })?;
-            let record = self.containerd.images(place.namespace).await?.into_iter().find(|r| r.target.digest == digest);
-            let record = record.ok_or_else(|| Problem::VolumeUnknown { at: at.clone() })?;
-            let answered = self.judge_image(judge, place.namespace, &record).await;
-            if answered.verdict.answer() != Answer::Admit {
-                return Err(Problem::Volume { at, verdict: answered.verdict });
-            }
-            let own = Own { place, key: &volume.path };
-            let below = self.below(own).await?.ok_or_else(|| Problem::NoSnapshot { key: at })?;
-            let layers = self.layers_below(place.namespace, &record.target, &below.parent).await?;
-            self.check_mounted(own, &below, &layers, &volume.found).await?;
+            let digest = image_at(&volume.path);
+            let named = records.iter().filter(|record| Some(&record.target.digest) == digest.as_ref());
+            self.check_volume(judge, place, volume, &named.collect::<Vec<_>>()).await?;
         }
         Ok(())
+    }
+
+    /// One of them, which has these names. Nobody says by which of them the pod has asked for it: one that is admitted is
+    /// enough.
+    async fn check_volume(
+        &self,
+        judge: &Judge,
+        place: Place<'_>,
+        volume: &Directory,
+        named: &[&ImageRecord],
+    ) -> Result<(), Problem> {
+        let at = excerpt(&volume.path);
+        let mut refused = None;
+        for record in named {
+            let answered = self.judge_image(judge, place.namespace, record).await;
+            if answered.verdict.answer() != Answer::Admit {
+                refused = refused.or(Some(answered.verdict));
+                continue;
+            }
+            let own = Own { place, key: &volume.path };
+            let below = self.below(own).await?.ok_or(Problem::NoSnapshot { key: at })?;
+            let layers = self.layers_below(place.namespace, &record.target, &below.parent).await?;
+            return self.check_mounted(own, &below, &layers, &volume.found).await;
+        }
+        Err(refused.map_or(Problem::VolumeUnknown { at: at.clone() }, |verdict| Problem::Volume { at, verdict }))
     }
 }
 

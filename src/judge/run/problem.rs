@@ -57,7 +57,14 @@ impl Problem {
             | Self::Source(_)
             | Self::TimedOut(_)
             | Self::Rootfs(RootfsError::UnsupportedSnapshotter { .. }) => Answer::Inconclusive,
-            _ => Answer::Deny,
+            Self::UnknownContainer { .. }
+            | Self::NoImage
+            | Self::NoImageRecord { .. }
+            | Self::NoStatement
+            | Self::NoSnapshot { .. }
+            | Self::VolumesDenied { .. }
+            | Self::VolumeUnknown { .. }
+            | Self::Rootfs(_) => Answer::Deny,
         }
     }
 }
