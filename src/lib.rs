@@ -1,6 +1,6 @@
 //! pratique admits container images to a node only when their Notary Project signatures satisfy the node's policy.
 //!
-//! This library is what the programs `pratiqued`, `pratique-verifier` and `pratique` are made of. One sentence holds it
+//! This library is what the programs `pratiqued`, `pratique-verifier`, `pratique-runtime` and `pratique` are made of. One sentence holds it
 //! together: the code that decides takes everything it needs as arguments and returns a value that only it can make;
 //! everything else carries things to it and away from it.
 //!
@@ -88,7 +88,7 @@
 //!
 //! | feature | default | adds |
 //! |---|---|---|
-//! | `host` | yes | everything that touches a socket, a file, a clock or a process, and the three programs |
+//! | `host` | yes | everything that touches a socket, a file, a clock or a process, and the four programs |
 //!
 //! Without `host` the crate is the half that decides. A feature only adds; none changes an answer.
 

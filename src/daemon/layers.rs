@@ -82,8 +82,9 @@ impl Desk {
         if answered.verdict.permit(self.mode()).is_err() {
             return answered;
         }
-        let unpacked =
-            Unpacked { layer: question.layer.digest.clone(), diff_id: self.diff_id_of(question, answer).await };
+        let diff_id = self.diff_id_of(question, answer).await;
+        let vouched_by = diff_id.is_some().then(|| answered.verdict.artifact.clone());
+        let unpacked = Unpacked { layer: question.layer.digest.clone(), diff_id, vouched_by };
         match aside(|| ledger.record(directory, &unpacked)) {
             Ok(true) => answered,
             Ok(false) => {

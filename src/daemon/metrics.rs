@@ -3,23 +3,21 @@
 //! Off unless an address is configured. It says how many questions had which answer and how long they took, and nothing
 //! about which images.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, HeaderName};
-use axum::routing::get;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
 
 use super::StartError;
 use super::desk::Desk;
@@ -30,6 +28,16 @@ use crate::verify::Answer;
 
 /// The format's name (`OpenMetrics` 1.0, "Protocol Negotiation").
 const FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What anything else is answered in.
+const PLAIN: &str = "text/plain";
+/// How many connections are served at once. A scraper has one.
+const CONNECTIONS: usize = 8;
+/// How long one may take, from its first byte to the last of its answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long accepting rests after it failed.
+const REST: Duration = Duration::from_millis(50);
+/// The longest request, in bytes. A scraper's has some 300.
+const MAX_REQUEST: u64 = 8 * 1024;
 /// The bounds of the times that are counted, in seconds: from an answer that was known to one that was given up.
 const TIMES: [f64; 11] = [0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 3.0, 10.0];
 
@@ -109,17 +117,56 @@ pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, StartErro
     TcpListener::bind(address).await.map_err(|source| StartError::Metrics { address, source })
 }
 
-/// Serves until `draining` turns true.
-pub(super) async fn serve(
-    listener: TcpListener,
-    exposed: Exposed,
-    draining: watch::Receiver<bool>,
-) -> Result<(), std::io::Error> {
-    let router = Router::new().route("/metrics", get(scrape)).with_state(Arc::new(exposed));
-    axum::serve(listener, router).with_graceful_shutdown(until(draining)).await
+/// Serves until `draining` turns true. Whoever finds all places taken waits in the queue and takes nothing: the daemon's
+/// other sockets must not run out of descriptors because somebody holds connections here.
+pub(super) async fn serve(listener: TcpListener, exposed: Exposed, draining: watch::Receiver<bool>) {
+    let (exposed, places) = (Arc::new(exposed), Arc::new(Semaphore::new(CONNECTIONS)));
+    let serving = async {
+        loop {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(REST).await;
+                continue;
+            };
+            let exposed = Arc::clone(&exposed);
+            tokio::spawn(async move {
+                let _place = place;
+                // Nobody is told: whoever was too slow has nothing to hear it with.
+                let _ = timeout(PATIENCE, answer(stream, &exposed)).await;
+            });
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = until(draining) => {}
+    }
 }
 
-async fn scrape(State(exposed): State<Arc<Exposed>>) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
-    let body = exposed.text().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    Ok(([(CONTENT_TYPE, FORMAT)], body))
+/// One request and one answer. What is asked for is not looked at beyond its first line (RFC 9112).
+async fn answer(stream: TcpStream, exposed: &Exposed) -> io::Result<()> {
+    let mut reader = BufReader::new(stream).take(MAX_REQUEST);
+    let mut first = String::new();
+    reader.read_line(&mut first).await?;
+    let mut line = String::new();
+    while reader.read_line(&mut line).await? > 2 {
+        line.clear();
+    }
+    let response = if first.starts_with("GET /metrics ") {
+        match exposed.text() {
+            Ok(body) => response("200 OK", FORMAT, &body),
+            Err(_) => response("500 Internal Server Error", PLAIN, ""),
+        }
+    } else {
+        response("404 Not Found", PLAIN, "")
+    };
+    let mut stream = reader.into_inner().into_inner();
+    stream.write_all(response.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+fn response(status: &str, format: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {format}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }

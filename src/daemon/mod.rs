@@ -153,7 +153,8 @@ impl Daemon {
             let exposed = Exposed::new(Arc::clone(&desk), Arc::clone(&reloads));
             let (listener, draining) = (metrics::listen(address).await?, draining.clone());
             servers.spawn(async {
-                metrics::serve(listener, exposed, draining).await.map_err(|_| StartError::PartFailed("its metrics"))
+                metrics::serve(listener, exposed, draining).await;
+                Ok(())
             });
         }
         let service = Service { desk: Arc::clone(&desk), reloads, started: clock::now(), draining };

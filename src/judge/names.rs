@@ -54,6 +54,12 @@ pub(super) fn repository_of(record: &str) -> Option<Repository> {
     is_whole.then(|| reference.repository().clone())
 }
 
+/// The digest that an image record's name demands, where it is a whole reference with one.
+pub(super) fn digest_of(record: &str) -> Option<Digest> {
+    repository_of(record)?;
+    record.parse::<Reference>().ok()?.digest().cloned()
+}
+
 /// The question about an image under a name.
 pub(super) fn question_under(repository: &Repository, artifact: &Descriptor, places: Places) -> Question {
     Question {

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::ledger::Ledger;
 use crate::policy::{Mode, Reconcile};
 use crate::remedy::one_line;
-use crate::rootfs::{Origin, RootFilesystem};
+use crate::rootfs::{DOCKER, Origin, RootFilesystem};
 use crate::source::SourceError;
 use crate::source::containerd::{Happening, Happenings, Holdings, ImageRecord, Place, What};
 use crate::verify::Answer;
@@ -202,7 +202,7 @@ impl Reconciler {
     }
 
     async fn judge(&self, court: Court<'_>, namespace: &str, record: ImageRecord) -> Result<(), SourceError> {
-        if record.name.starts_with(DANGLING) {
+        if namespace == DOCKER && record.name.starts_with(DANGLING) {
             return Ok(());
         }
         let answered = court.gate.judge_image(court.judge, namespace, &record).await;
@@ -216,6 +216,13 @@ impl Reconciler {
         // Nobody loses an image because a registry could not be reached, or in audit mode.
         let is_denied = verdict.permit(court.mode).is_err() && verdict.answer() == Answer::Deny;
         let removed = self.on_denial == Reconcile::Remove && is_denied;
+        let is_it_still = || async {
+            Ok::<_, SourceError>(self.containerd.image(namespace, &record.name).await?.as_ref() == Some(&record))
+        };
+        // The verdict took its time, and the name may point to something good by now: then that is looked at next.
+        if removed && !is_it_still().await? {
+            return Ok(());
+        }
         if removed {
             self.containerd.remove_image(namespace, &record.name).await?;
         }

@@ -13,7 +13,7 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition, Writ
 use serde::{Deserialize, Serialize};
 
 use super::{Ledger, LedgerError};
-use crate::oci::Digest;
+use crate::oci::{Descriptor, Digest};
 use crate::rootfs::{Origin, Unpacked};
 
 /// From a path to a [`Record`] in JSON.
@@ -27,6 +27,8 @@ struct Record {
     /// What it is when it is unpacked, where an admitted image said it.
     #[serde(default)]
     diff_id: Option<Digest>,
+    #[serde(default)]
+    vouched_by: Option<Descriptor>,
     made: Made,
 }
 
@@ -54,17 +56,18 @@ pub(super) fn prepare(transaction: &WriteTransaction) -> Result<(), redb::Error>
 impl Ledger {
     /// Keeps that this layer is about to be unpacked into this directory, or is found there. False where there is no such
     /// directory, and nothing is kept.
-    pub fn record(&self, directory: &Path, Unpacked { layer, diff_id }: &Unpacked) -> Result<bool, LedgerError> {
+    pub fn record(&self, directory: &Path, unpacked: &Unpacked) -> Result<bool, LedgerError> {
         let Some(made) = Made::of(directory) else { return Ok(false) };
         let key = directory.as_os_str().as_bytes();
+        let Unpacked { layer, diff_id, vouched_by } = unpacked.clone();
         self.write("write to", |transaction| {
             let mut table = transaction.open_table(DIRECTORIES)?;
             let before = table.get(key)?.and_then(|value| serde_json::from_slice::<Record>(value.value()).ok());
             let record = match before.filter(|before| before.made == made) {
-                Some(before) if before.layer.as_ref() != Some(layer) => Record { layer: None, diff_id: None, made },
+                Some(before) if before.layer.as_ref() != Some(&layer) => Record::mixed(made),
                 // What was known about it stays known.
-                Some(before) => Record { diff_id: diff_id.clone().or(before.diff_id), ..before },
-                None => Record { layer: Some(layer.clone()), diff_id: diff_id.clone(), made },
+                Some(before) if diff_id.is_none() => before,
+                _ => Record { layer: Some(layer), diff_id, vouched_by, made },
             };
             table.insert(key, json(&record).as_slice())?;
             Ok(true)
@@ -105,10 +108,14 @@ impl Ledger {
 }
 
 impl Record {
+    fn mixed(made: Made) -> Self {
+        Self { layer: None, diff_id: None, vouched_by: None, made }
+    }
+
     fn origin(self, directory: &Path) -> Origin {
         match self.layer {
             _ if Made::of(directory).as_ref() != Some(&self.made) => Origin::Replaced,
-            Some(layer) => Origin::Layer(Unpacked { layer, diff_id: self.diff_id }),
+            Some(layer) => Origin::Layer(Unpacked { layer, diff_id: self.diff_id, vouched_by: self.vouched_by }),
             None => Origin::Mixed,
         }
     }
@@ -167,7 +174,7 @@ mod tests {
 
     fn layer(text: &str) -> Unpacked {
         let diff_id = Some(Digest::sha256(format!("{text}, unpacked").as_bytes()));
-        Unpacked { layer: Digest::sha256(text.as_bytes()), diff_id }
+        Unpacked { layer: Digest::sha256(text.as_bytes()), diff_id, vouched_by: None }
     }
 
     #[test]

@@ -63,6 +63,12 @@ pub enum RootfsError {
         /// The layer that it should hold.
         layer: Digest,
     },
+    /// Something was unpacked into the container's own directory.
+    #[error("a layer was unpacked into {}, which is the container's own", directory.display())]
+    UnpackedInto {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// More or fewer directories than layers.
     #[error("the image has {layers} layers, and the root file system is made of {directories} directories")]
     LayerCount {
@@ -101,6 +107,7 @@ impl Remedy for RootfsError {
             Self::OtherLayer { .. } => Code("rootfs-other-layer"),
             Self::Replaced { .. } => Code("rootfs-replaced"),
             Self::Mixed { .. } => Code("rootfs-mixed"),
+            Self::UnpackedInto { .. } => Code("rootfs-unpacked-into"),
             Self::LayerCount { .. } => Code("rootfs-layer-count"),
             Self::Uneven { .. } => Code("image-layers-uneven"),
             Self::Config { .. } => Code("image-config-malformed"),
@@ -114,6 +121,7 @@ impl Remedy for RootfsError {
             Self::OtherParent { .. } => {
                 "the image's name may have moved since the container was created: create it again".into()
             }
+            Self::UnpackedInto { .. } => "remove the container and create it again from its image".into(),
             Self::NotRecorded { .. } => {
                 "where the image was unpacked before pratique was installed, `pratique enroll --all`; \
                  otherwise remove the image with its snapshots and pull it again"

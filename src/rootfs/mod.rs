@@ -24,7 +24,7 @@ pub use mount::{Mount, RootFilesystem};
 pub use mountinfo::{MountPoint, mounted_at, mounts_below};
 pub use tree::{Aspect, Difference, Entry, EntryKind, KERNELS, unpaired};
 
-use crate::oci::Digest;
+use crate::oci::{Descriptor, Digest};
 
 /// Which file or directory it is, however one got there: the numbers of its device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,8 +55,10 @@ pub enum Origin {
 pub struct Unpacked {
     /// The layer.
     pub layer: Digest,
-    /// What it is when it is unpacked, as an image says that was admitted when it was; none where no image said it.
+    /// What it is when it is unpacked; none where nobody said it.
     pub diff_id: Option<Digest>,
+    /// The image whose word that is; none where it was found out from the bytes.
+    pub vouched_by: Option<Descriptor>,
 }
 
 impl Unpacked {
@@ -138,7 +140,6 @@ pub fn check_unpacked(image: &Layers, directories: &[(PathBuf, Origin)]) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::Descriptor;
     use crate::remedy::Remedy as _;
 
     fn digest(text: &str) -> Digest {
@@ -206,7 +207,7 @@ mod tests {
             check_unpacked(&image, &directories).map_err(|error| error.code().as_str())
         };
         let layer = |text: &str, diff_id: Option<&str>| {
-            Origin::Layer(Unpacked { layer: digest(text), diff_id: diff_id.map(digest) })
+            Origin::Layer(Unpacked { layer: digest(text), diff_id: diff_id.map(digest), vouched_by: None })
         };
         let (base, top) = (layer("base", None), layer("top", None));
         assert_eq!(unpacked(base.clone(), top.clone()), Ok(()));

@@ -51,6 +51,14 @@ impl RootFilesystem {
         }
     }
 
+    /// The directory that the container itself writes to; none where it can write to none.
+    pub fn own(&self) -> Option<&Path> {
+        match self {
+            Self::Overlaid { upper, .. } => upper.as_deref(),
+            Self::Bound { directory } => Some(directory),
+        }
+    }
+
     /// The directory into which a layer is unpacked that is applied to these mounts, where it is one.
     pub fn written(mounts: &[Mount]) -> Option<PathBuf> {
         match Self::of(mounts, "").ok()? {
@@ -136,6 +144,7 @@ mod tests {
         let expected =
             RootFilesystem::Overlaid { lower: vec!["/s/2/fs".into(), "/s/1/fs".into()], upper: Some("/s/3/fs".into()) };
         assert_eq!(RootFilesystem::of(std::slice::from_ref(&overlay), "overlayfs").unwrap(), expected);
+        assert_eq!(expected.own(), Some(Path::new("/s/3/fs")));
         assert_eq!(RootFilesystem::written(&[overlay]), Some("/s/3/fs".into()));
         let bound = mount("bind", "/s/7", &["rbind", "rw"]);
         let expected = RootFilesystem::Bound { directory: "/s/7".into() };

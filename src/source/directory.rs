@@ -3,13 +3,18 @@
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
-use crate::rootfs::{Identity, InitEntry, InitKind};
+use crate::rootfs::{Identity, InitEntry, InitKind, KERNELS};
 
 /// How many entries are looked at. The layer that is looked at has a dozen.
 const MAX_ENTRIES: usize = 64;
-/// The extended attributes by which an overlay's directory hides those below it.
-const OPAQUE: [&str; 2] = ["trusted.overlay.opaque", "user.overlay.opaque"];
+/// What the names of an overlay's own attributes have in them. Those that only the kernel keeps for itself change nothing;
+/// by any other a directory hides what is below it, or shows another one.
+const OVERLAY: &str = ".overlay.";
+/// The number of the capability without which attributes named `trusted.` are not there for whoever looks: `CAP_SYS_ADMIN`
+/// (xattr(7), "Trusted extended attributes").
+const SYS_ADMIN: u32 = 21;
 
 /// Which directory it is; none where it is none.
 pub fn identity(path: &Path) -> Option<Identity> {
@@ -52,17 +57,25 @@ fn kind_of(path: &Path) -> Option<InitKind> {
     })
 }
 
+/// Whether every extended attribute shows itself to this process. Where not, nobody can tell what a directory hides.
+pub fn sees_all_attributes() -> bool {
+    static SEES: OnceLock<bool> = OnceLock::new();
+    *SEES.get_or_init(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        let effective = effective.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+        effective.is_some_and(|set| set & (1 << SYS_ADMIN) != 0)
+    })
+}
+
+/// Whether an overlay sees more in this directory than lies there, or less of what lies below it.
 fn is_opaque(directory: &Path) -> Option<bool> {
-    use rustix::io::Errno;
-    for name in OPAQUE {
-        match rustix::fs::getxattr(directory, name, &mut [0_u8; 8]) {
-            Ok(_) | Err(Errno::RANGE) => return Some(true),
-            // Without the attribute, or on a file system that has none.
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-            Err(_) => return None,
-        }
+    if !sees_all_attributes() {
+        return None;
     }
-    Some(false)
+    let attributes = super::tree::attributes(directory).ok()?;
+    let names = attributes.keys().map(|name| String::from_utf8_lossy(name));
+    Some(names.into_iter().any(|name| name.contains(OVERLAY) && !KERNELS.contains(&name.as_ref())))
 }
 
 #[cfg(test)]

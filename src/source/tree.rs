@@ -16,6 +16,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::directory;
 use crate::remedy::{Code, Remedy};
 use crate::rootfs::{Aspect, Difference, Entry, EntryKind, unpaired};
 
@@ -187,6 +188,10 @@ fn names(directory: &Path, room: usize) -> Result<Vec<OsString>, TreeError> {
 
 fn entry(path: &Path) -> Result<Entry, TreeError> {
     let metadata = fs::symlink_metadata(path).map_err(unreadable(path))?;
+    // What cannot be seen cannot be compared.
+    if !directory::sees_all_attributes() {
+        return Err(unreadable(path)(io::Error::from(io::ErrorKind::PermissionDenied)));
+    }
     Ok(Entry {
         kind: kind(path, &metadata)?,
         mode: metadata.mode() & PERMISSIONS,
@@ -216,7 +221,7 @@ fn kind(path: &Path, metadata: &Metadata) -> Result<EntryKind, TreeError> {
     })
 }
 
-fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Errno> {
+pub(super) fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Errno> {
     let mut list = Vec::with_capacity(MAX_ATTRIBUTE);
     match rustix::fs::llistxattr(path, spare_capacity(&mut list)) {
         Ok(_) => {}

@@ -41,6 +41,10 @@ impl Call {
         let mut call = Self::default();
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
+            // Ends the flags; the command comes next.
+            if argument == "--" {
+                continue;
+            }
             let Some((flag, value)) = flag(argument) else {
                 let after = rest.as_slice();
                 call.start = STARTS.iter().any(|start| argument == start).then(|| Start::parse(after));
@@ -149,6 +153,7 @@ mod tests {
             "--root=/r --rootless true create --bundle /b/ns/c c",
             "--unknown value create --bundle /b/ns/c c",
             "--unknown create --bundle /b/ns/c c",
+            "--root /r -- create --bundle /b/ns/c c",
         ] {
             assert_eq!(parse(line).start, Some(start("c", "/b/ns/c")), "{line}");
         }

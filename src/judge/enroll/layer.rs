@@ -57,8 +57,10 @@ impl Step<'_> {
         self.blob.digest.clone()
     }
 
-    fn unpacked(&self) -> Unpacked {
-        Unpacked { layer: self.layer(), diff_id: Some(self.diff_id.clone()) }
+    /// What is written down. What a layer is when it is unpacked was found out from its bytes where they were compared.
+    fn unpacked(&self, is_compared: bool) -> Unpacked {
+        let diff_id = is_compared.then(|| self.diff_id.clone());
+        Unpacked { layer: self.layer(), diff_id, vouched_by: None }
     }
 
     fn time(&self) -> Duration {
@@ -79,7 +81,12 @@ impl Work<'_> {
             counts.known += 1;
             return Ok(());
         }
-        if self.enroller.containerd.blob(step.place.namespace, &step.blob.digest).await?.is_none() {
+        let has_blob = self.enroller.containerd.blob(step.place.namespace, &step.blob.digest).await?.is_some();
+        if has_blob {
+            self.tell(EnrollEvent::Layer(begun)).await?;
+            self.compare(step, &directory, &parent).await?;
+            counts.compared += 1;
+        } else {
             if !self.order.unverified {
                 return Err(EnrollError::NoBlob { layer: step.layer(), directory });
             }
@@ -88,12 +95,8 @@ impl Work<'_> {
                 tracing::warn!(%directory, %layer, "recorded UNVERIFIED, because somebody vouches for it");
             }
             counts.unverified += 1;
-        } else {
-            self.tell(EnrollEvent::Layer(begun)).await?;
-            self.compare(step, &directory, &parent).await?;
-            counts.compared += 1;
         }
-        self.record(directory, step)
+        self.record(directory, step, has_blob)
     }
 
     /// Where the layer's snapshot keeps it, if that snapshot was made on the one below.
@@ -144,9 +147,9 @@ impl Work<'_> {
         }
     }
 
-    fn record(&mut self, directory: PathBuf, step: Step<'_>) -> Result<(), EnrollError> {
+    fn record(&mut self, directory: PathBuf, step: Step<'_>, is_compared: bool) -> Result<(), EnrollError> {
         if !self.order.dry_run {
-            let recorded = aside(|| self.enroller.ledger.record(&directory, &step.unpacked()))?;
+            let recorded = aside(|| self.enroller.ledger.record(&directory, &step.unpacked(is_compared)))?;
             if !recorded {
                 return Err(Problem::NoSnapshot { key: directory.display().to_string() }.into());
             }

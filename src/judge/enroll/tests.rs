@@ -147,7 +147,9 @@ impl Scratches for Fake {
         let directory = PathBuf::from(&mounts[0].source);
         fill(&directory, &text);
         // The gate before unpack has been asked.
-        self.ledger.record(&directory, &Unpacked { layer: blob.digest.clone(), diff_id: None }).unwrap();
+        self.ledger
+            .record(&directory, &Unpacked { layer: blob.digest.clone(), diff_id: None, vouched_by: None })
+            .unwrap();
         Ok(Some(digest))
     }
     async fn discard(&self, _: Place<'_>, key: &str) -> Result<(), SourceError> {
@@ -292,7 +294,7 @@ fn all() -> EnrollOrder {
 
 /// What a gate that saw no image has written down.
 fn unpacked(text: &str) -> Unpacked {
-    Unpacked { layer: layer(text).digest, diff_id: None }
+    Unpacked { layer: layer(text).digest, diff_id: None, vouched_by: None }
 }
 
 /// What an enrollment writes down. Layers of the test unpack to what ENROLLED says.

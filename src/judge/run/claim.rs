@@ -10,11 +10,16 @@ use std::sync::{MutexGuard, PoisonError};
 use super::RunGate;
 use super::problem::Problem;
 use super::snapshot::{Below, Own};
+use super::{Image, Judge};
 use crate::judge::aside;
+use crate::judge::names::repository_of;
 use crate::oci::{Blob, Descriptor, Digest, Index, Manifest, media_type};
-use crate::rootfs::{ChainId, Found, Layers, Origin, RootFilesystem, RootfsError, check_unpacked, is_init_layer};
+use crate::rootfs::{
+    ChainId, Found, Layers, Origin, RootFilesystem, RootfsError, Unpacked, check_unpacked, is_init_layer,
+};
 use crate::source::containerd::{ImageRecord, Place};
 use crate::source::{SourceError, directory};
+use crate::verify::Answer;
 
 /// How many manifests of an index are looked at. The largest public indexes list some 60.
 const MAX_MANIFESTS: usize = 256;
@@ -25,9 +30,10 @@ impl RunGate {
     /// Whether the snapshot, which was made on these layers, is what is mounted, and holds nothing else.
     pub(super) async fn check_mounted(
         &self,
+        judge: &Judge,
         Own { place, key }: Own<'_>,
         below: &Below,
-        layers: &Layers,
+        Image { record, layers }: &Image,
         found: &Found,
     ) -> Result<(), Problem> {
         let missing = || Problem::NoSnapshot { key: crate::remedy::excerpt(key) };
@@ -40,8 +46,40 @@ impl RunGate {
             RootFilesystem::Bound { .. } => self.copied_directories(place, &layers.chain).await?,
         };
         let origins = aside(|| self.origins(&directories, below.has_init_layer))?;
-        let directories: Vec<(PathBuf, Origin)> = directories.into_iter().zip(origins).collect();
+        let own = aside(|| self.ledger.origins(filesystem.own().into_iter()))?;
+        // What a container writes itself leaves no record.
+        if let (Some(directory), [Origin::Layer(_) | Origin::Mixed]) = (filesystem.own(), own.as_slice()) {
+            return Err(RootfsError::UnpackedInto { directory: directory.to_owned() }.into());
+        }
+        let mut believed = Vec::new();
+        for origin in origins {
+            believed.push(self.believed(judge, place.namespace, record, layers, origin).await);
+        }
+        let directories: Vec<(PathBuf, Origin)> = directories.into_iter().zip(believed).collect();
         Ok(check_unpacked(layers, &directories)?)
+    }
+
+    /// An origin without the word of an image that is not admitted under the name that is run: an image that is admitted
+    /// under another one could say of its own layer that it is another's.
+    async fn believed(
+        &self,
+        judge: &Judge,
+        namespace: &str,
+        record: &ImageRecord,
+        layers: &Layers,
+        origin: Origin,
+    ) -> Origin {
+        let Origin::Layer(unpacked) = origin else { return origin };
+        let Some(vouched_by) = unpacked.vouched_by.clone().filter(|_| !layers.layers.contains(&unpacked.layer)) else {
+            return Origin::Layer(unpacked);
+        };
+        // Of another digest than the name may pin.
+        let name = repository_of(&record.name).map_or_else(|| record.name.clone(), |repository| repository.to_string());
+        let voucher = ImageRecord { name, target: vouched_by };
+        match self.judge_image(judge, namespace, &voucher).await.verdict.answer() {
+            Answer::Admit => Origin::Layer(unpacked),
+            _ => Origin::Layer(Unpacked { diff_id: None, vouched_by: None, ..unpacked }),
+        }
     }
 
     /// Where the content of these directories comes from.

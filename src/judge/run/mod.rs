@@ -18,7 +18,7 @@ pub(super) use self::problem::Problem;
 use self::snapshot::{Below, Own};
 use super::inventory::Inventory;
 use super::local::LocalImages;
-use super::names::{question_under, repository_of};
+use super::names::{digest_of, question_under, repository_of};
 use super::{Answered, Judge, Places, Question};
 use crate::clock;
 use crate::ledger::Ledger;
@@ -190,7 +190,7 @@ impl RunGate {
             return refuse(judge, &for_people(question), None, &Problem::NoImage);
         };
         let checked = async {
-            self.check_mounted(own, &images.below, &image.layers, &question.root.found).await?;
+            self.check_mounted(judge, own, &images.below, image, &question.root.found).await?;
             self.check_volumes(judge, own.place, question).await
         };
         match (checked.await, admission) {
@@ -233,6 +233,10 @@ impl RunGate {
 
     /// The verdict about what an image record points to, under its name.
     pub(in crate::judge) async fn judge_image(&self, judge: &Judge, namespace: &str, record: &ImageRecord) -> Answered {
+        if let Some(named) = digest_of(&record.name).filter(|named| *named != record.target.digest) {
+            let problem = Problem::OtherDigest { named };
+            return refuse(judge, &image_for_people(record), Some(&record.target), &problem);
+        }
         let mut last = None;
         for question in self.questions(namespace, record).await {
             let answered = judge.judge(question).await;
@@ -297,7 +301,8 @@ impl RunGate {
             let own = Own { place, key: &volume.path };
             let below = self.below(own).await?.ok_or(Problem::NoSnapshot { key: at })?;
             let layers = self.layers_below(place.namespace, &record.target, &below.parent).await?;
-            return self.check_mounted(own, &below, &layers, &volume.found).await;
+            let image = Image { record: (*record).clone(), layers };
+            return self.check_mounted(judge, own, &below, &image, &volume.found).await;
         }
         Err(refused.map_or(Problem::VolumeUnknown { at: at.clone() }, |verdict| Problem::Volume { at, verdict }))
     }

@@ -19,6 +19,8 @@ pub enum Problem {
     NoImage,
     #[error("the container's image `{name}` has no record in containerd any more")]
     NoImageRecord { name: String },
+    #[error("the image's name demands {named}, and it points to another one")]
+    OtherDigest { named: Digest },
     #[error("the image came from no registry, and nothing says which statement of the trust policy governs it")]
     NoStatement,
     #[error("the container has no snapshot `{key}`")]
@@ -61,6 +63,7 @@ impl Problem {
             | Self::NoImage
             | Self::NoImageRecord { .. }
             | Self::NoStatement
+            | Self::OtherDigest { .. }
             | Self::NoSnapshot { .. }
             | Self::VolumesDenied { .. }
             | Self::VolumeUnknown { .. }
@@ -79,6 +82,7 @@ impl Remedy for Problem {
             Self::UnknownContainer { .. } => Code("container-unknown"),
             Self::NoImage => Code("container-without-image"),
             Self::NoImageRecord { .. } => Code("image-record-missing"),
+            Self::OtherDigest { .. } => Code("digest-mismatch"),
             Self::NoStatement => Code("no-local-statement"),
             Self::NoSnapshot { .. } => Code("snapshot-missing"),
             Self::Manifest { source, .. } => source.code(),
@@ -106,6 +110,7 @@ impl Remedy for Problem {
             Self::NoImageRecord { .. } | Self::NoSnapshot { .. } => {
                 "pull the image and create the container again".into()
             }
+            Self::OtherDigest { .. } => "see who gave it that name; remove the name and pull the image".into(),
             Self::NoStatement => {
                 "pull the image by its name, or set `local_images.scope` in config.toml and sign the image".into()
             }

@@ -170,7 +170,7 @@ impl Scene {
     /// Unpacks the layers under the eyes of the gate.
     fn unpack(&self, image: &Unpacked, layers: &[&str]) {
         for (name, text) in image.chain.iter().zip(layers) {
-            let unpacked = rootfs::Unpacked { layer: layer(text).digest, diff_id: None };
+            let unpacked = rootfs::Unpacked { layer: layer(text).digest, diff_id: None, vouched_by: None };
             self.ledger.record(&self.directory(name), &unpacked).unwrap();
         }
         self.commit(image);
@@ -466,4 +466,58 @@ async fn a_pinned_image_starts_whatever_the_policy_says_and_only_if_it_is_what_i
     assert_eq!(scene.code(&question).await, "boot-floor");
     let other = StartQuestion { root: shown("/run/rootfs", "ext4", "rw"), ..question };
     assert_eq!(scene.code(&other).await, "rootfs-differs");
+}
+
+#[tokio::test]
+async fn a_layer_that_was_unpacked_into_the_containers_own_directory_starts_nothing() {
+    let scene = Scene::new();
+    let (_, question) = scene.ready(OPEN);
+    let orphan = rootfs::Unpacked { layer: layer("orphan").digest, diff_id: None, vouched_by: None };
+    assert_eq!(scene.code(&question).await, STARTS);
+    scene.ledger.record(&scene.directory("c1"), &orphan).unwrap();
+    assert_eq!(scene.code(&question).await, "rootfs-unpacked-into");
+}
+
+#[tokio::test]
+async fn a_name_that_pins_a_digest_is_held_to_it() {
+    let scene = Scene::new();
+    let (image, question) = scene.ready(OPEN);
+    let digest = |text: &str| Digest::sha256(text.as_bytes());
+    for (pinned, code) in [(image.manifest.descriptor().digest.clone(), STARTS), (digest("another"), "digest-mismatch")]
+    {
+        let name = format!("registry.example/open@{pinned}");
+        scene.name(NS, &name, &image);
+        scene.container(NS, "c1", &name);
+        assert_eq!(scene.code(&question).await, code);
+    }
+}
+
+#[tokio::test]
+async fn what_an_image_says_of_a_layer_counts_where_the_image_is_admitted_under_the_name_that_is_run() {
+    let scene = Scene::new();
+    let (image, question) = scene.ready(OPEN);
+    let packed_anew = |vouched_by: Option<Descriptor>| {
+        let top = scene.directory(&image.chain[1]);
+        fs::remove_dir_all(&top).unwrap();
+        let unpacked =
+            rootfs::Unpacked { layer: layer("packed anew").digest, diff_id: Some(layer("top").digest), vouched_by };
+        scene.ledger.record(&scene.directory(&image.chain[1]), &unpacked).unwrap();
+    };
+    // From the bytes, and from an image that the statement for this name admits.
+    for vouched_by in [None, Some(image_of("voucher", &["top"]).1.descriptor().clone())] {
+        packed_anew(vouched_by);
+        assert_eq!(scene.code(&question).await, STARTS);
+    }
+    // The same word of an image that is admitted elsewhere: this name needs a pin, and the voucher has none.
+    let mut scene = Scene::new();
+    let (image, question) = scene.ready(SHUT);
+    scene.judge = scene.judge.with_boot_floor([image.manifest.descriptor().digest.clone()].into_iter().collect());
+    assert_eq!(scene.code(&question).await, "boot-floor");
+    let top = scene.directory(&image.chain[1]);
+    fs::remove_dir_all(&top).unwrap();
+    let liar = image_of("liar", &["evil"]).1.descriptor().clone();
+    let unpacked =
+        rootfs::Unpacked { layer: layer("evil").digest, diff_id: Some(layer("top").digest), vouched_by: Some(liar) };
+    scene.ledger.record(&scene.directory(&image.chain[1]), &unpacked).unwrap();
+    assert_eq!(scene.code(&question).await, "rootfs-other-layer");
 }

@@ -8,13 +8,18 @@ use std::process::Command;
 
 use containerd_client::connect;
 use containerd_client::services::v1::containers_client::ContainersClient;
+use containerd_client::services::v1::content_client::ContentClient;
+use containerd_client::services::v1::diff_client::DiffClient;
 use containerd_client::services::v1::snapshots::MountsRequest;
 use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
 use containerd_client::services::v1::tasks_client::TasksClient;
-use containerd_client::services::v1::{CreateTaskRequest, GetContainerRequest, UpdateContainerRequest};
-use containerd_client::tonic::Request;
-use containerd_client::types::Mount;
+use containerd_client::services::v1::{
+    ApplyRequest, CreateTaskRequest, GetContainerRequest, UpdateContainerRequest, WriteAction, WriteContentRequest,
+};
+use containerd_client::tonic::{Request, Status};
+use containerd_client::types::{Descriptor, Mount};
 use containerd_client::with_namespace;
+use pratique::oci::Digest;
 use prost_types::FieldMask;
 use serde_json::Value;
 
@@ -223,4 +228,49 @@ fn create_task(scene: &Scene, id: &str, rootfs: Vec<Mount>) -> Result<String, St
     });
     let _ = scene.try_ctr(NAMESPACE, &["tasks", "rm", "--force", id]);
     answer.map(|answer| answer.into_inner().container_id).map_err(|status| status.message().to_owned())
+}
+
+#[test]
+fn a_layer_that_is_unpacked_into_a_containers_own_snapshot_keeps_it_from_starting() {
+    let scene = scene();
+    let image = scene.signed("app", "app");
+    scene.try_ctr(NAMESPACE, &["images", "pull", "--plain-http", &image.reference]).expect("the image is signed");
+    let id = create(&scene, &image.reference);
+    apply_orphan(&scene, snapshot_mounts(&scene, &id)).expect("what no image lists is left for later");
+    refused(start(&scene, &id), "rootfs-unpacked-into");
+    // The twin: another container of the same image, in whose snapshot nothing was unpacked.
+    scene.try_ctr(NAMESPACE, &["containers", "rm", &id]).expect("the container can be removed");
+    let id = create(&scene, &image.reference);
+    assert_eq!(start(&scene, &id).as_deref(), Ok("app"));
+}
+
+/// Has containerd unpack a layer that no image lists onto these mounts, by its own interface.
+fn apply_orphan(scene: &Scene, mounts: Vec<Mount>) -> Result<(), Status> {
+    let folder = scene.folder().join("orphan");
+    write_forgery(&folder.join("bin"));
+    let layer = scene.folder().join("orphan.tar");
+    succeed(Command::new("tar").arg("-C").arg(&folder).arg("-cf").arg(&layer).arg("bin/echo"));
+    let bytes = fs::read(&layer).expect("the layer can be read");
+    let digest = Digest::sha256(&bytes).to_string();
+    let size = i64::try_from(bytes.len()).expect("a small layer");
+    let labels = [("containerd.io/gc.root".to_owned(), "now".to_owned())].into();
+    runtime().block_on(async {
+        let channel = connect(scene.socket()).await.expect("containerd listens");
+        let write = WriteContentRequest {
+            action: WriteAction::Commit.into(),
+            r#ref: "orphan".into(),
+            expected: digest.clone(),
+            total: size,
+            data: bytes,
+            labels,
+            ..Default::default()
+        };
+        let request = with_namespace!(tokio_stream::iter([write]), NAMESPACE);
+        let mut answers = ContentClient::new(channel.clone()).write(request).await?.into_inner();
+        while answers.message().await?.is_some() {}
+        let media_type = "application/vnd.oci.image.layer.v1.tar".to_owned();
+        let diff = Some(Descriptor { media_type, digest, size, ..Default::default() });
+        let apply = ApplyRequest { diff, mounts, ..Default::default() };
+        DiffClient::new(channel).apply(with_namespace!(apply, NAMESPACE)).await.map(drop)
+    })
 }
