@@ -22,6 +22,8 @@ mod subject_pattern;
 #[cfg(test)]
 mod testing;
 mod timestamp;
+#[cfg(test)]
+mod wycheproof;
 
 pub use algorithm::{KeySpec, SignatureAlgorithm};
 pub use ber::BerFault;
