@@ -1,0 +1,241 @@
+//! What strangers' bytes go through: one function for each parser, for the fuzzer and for the short run of `tests/fuzz.rs`.
+//!
+//! A target fails by a panic. Beside not ending the process, each holds what is accepted, and what is said of the rest,
+//! to something that must be so of any input.
+//!
+//! OCSP answers, CRLs and time-stamp tokens get a row here as soon as there is a parser for them.
+
+use std::fmt::Display;
+use std::path::{Component, Path};
+
+use pratique::effective::Effective;
+use pratique::envelope::{Envelope, Payload, limits::DEFAULT_ENVELOPE_SIZE};
+use pratique::oci::{Descriptor, Index, Manifest, Reference, SignatureManifest, media_type};
+use pratique::pki::{Certificate, Chain, MAX_CHAIN_LENGTH, SubjectPattern};
+use pratique::policy::Policy;
+use pratique::proto::{CheckRequest, CheckResponse, frame};
+use pratique::rootfs::{DiffIds, Mount, RootFilesystem, mounted_at, mounts_below};
+use prost::Message as _;
+
+/// Every target by its name, which is that of its file in `fuzz_targets/` and of its folder in `seeds/`.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("jws", jws),
+    ("cose", cose),
+    ("certificate_chain", certificate_chain),
+    ("distinguished_name", distinguished_name),
+    ("subject_pattern", subject_pattern),
+    ("trust_policy", trust_policy),
+    ("reference", reference),
+    ("manifest", manifest),
+    ("layout_index", layout_index),
+    ("image_config", image_config),
+    ("mountinfo", mountinfo),
+    ("containerd_mounts", containerd_mounts),
+    ("containerd_config", containerd_config),
+    ("hook_frame", hook_frame),
+];
+
+/// Says whether anything was accepted, so that the short run can tell a target that refuses everything.
+pub type Target = fn(&[u8]) -> bool;
+
+/// The longest account of an error, in bytes: a line for people with excerpts of what was read, which are cut.
+const MAX_ACCOUNT: usize = 8 * 1024;
+
+/// An envelope in JSON.
+pub fn jws(bytes: &[u8]) -> bool {
+    envelope(media_type::JWS_ENVELOPE, bytes)
+}
+
+/// An envelope in CBOR.
+pub fn cose(bytes: &[u8]) -> bool {
+    envelope(media_type::COSE_ENVELOPE, bytes)
+}
+
+fn envelope(media_type: &str, bytes: &[u8]) -> bool {
+    let Some(envelope) = accepted(Envelope::parse(media_type, bytes, DEFAULT_ENVELOPE_SIZE)) else { return false };
+    assert!(envelope.certificates().len() <= MAX_CHAIN_LENGTH);
+    // What is kept is a part of what came: nothing grows.
+    let kept = envelope.payload().len() + envelope.certificates().iter().map(Vec::len).sum::<usize>();
+    assert!(kept <= bytes.len(), "{kept} bytes out of {}", bytes.len());
+    accepted(Payload::parse(envelope.payload()));
+    let chain: Result<Vec<_>, _> = envelope.certificates().iter().map(|der| Certificate::from_der(der)).collect();
+    accepted(chain).and_then(|chain| accepted(Chain::code_signing(chain))).is_some()
+}
+
+/// A file of certificates, and the chain that they are.
+pub fn certificate_chain(bytes: &[u8]) -> bool {
+    let Some(certificates) = accepted(Certificate::read_all(bytes)) else { return false };
+    for certificate in &certificates {
+        bounded(certificate.subject());
+        accepted(certificate.public_key());
+        let again = Certificate::from_der(certificate.der()).expect("what was read once is read again");
+        assert_eq!(again.subject(), certificate.subject());
+    }
+    accepted(Chain::code_signing(certificates)).is_some()
+}
+
+/// The subject of a certificate: its DER stands where the name of a good certificate stood.
+pub fn distinguished_name(bytes: &[u8]) -> bool {
+    let Some(certificate) = accepted(Certificate::from_der(&with_subject(bytes))) else { return false };
+    assert_eq!(certificate.subject_der(), bytes);
+    let subject = certificate.subject();
+    subject.is_empty() || !subject.to_string().is_empty()
+}
+
+/// A trusted identity's subject, as operators write it.
+pub fn subject_pattern(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let Some(pattern) = accepted(text.parse::<SubjectPattern>()) else { return false };
+    assert!(pattern.is_subset_of(&pattern));
+    true
+}
+
+/// A trust policy, for images and for blobs.
+pub fn trust_policy(bytes: &[u8]) -> bool {
+    let policies = [Policy::parse(bytes), Policy::parse_blob(bytes)].map(accepted);
+    for policy in policies.iter().flatten() {
+        assert!(!policy.statements().is_empty());
+        for scope in policy.statements().iter().flat_map(|statement| statement.scopes()) {
+            assert!(policy.statement_for_scope(&scope.to_string()).is_some(), "a scope selects a statement");
+        }
+    }
+    policies.iter().any(Option::is_some)
+}
+
+/// A reference to an image.
+pub fn reference(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let Some(reference) = accepted(text.parse::<Reference>()) else { return false };
+    assert_eq!(reference.to_string().parse::<Reference>().as_ref(), Ok(&reference), "said again, it is the same");
+    assert!(!reference.repository().path().split('/').any(|part| part == ".." || part.is_empty()));
+    true
+}
+
+/// A manifest of an image and of a signature.
+pub fn manifest(bytes: &[u8]) -> bool {
+    let digest = Descriptor::of(media_type::IMAGE_MANIFEST, bytes).digest;
+    assert_eq!(digest.to_string().parse().as_ref(), Ok(&digest));
+    accepted(SignatureManifest::parse(media_type::IMAGE_MANIFEST, bytes));
+    accepted(SignatureManifest::subject_of(media_type::IMAGE_MANIFEST, bytes));
+    accepted(Manifest::parse(bytes)).is_some()
+}
+
+/// An index: the `index.json` of a layout, an answer of the referrers API.
+pub fn layout_index(bytes: &[u8]) -> bool {
+    let Some(index) = accepted(Index::parse(bytes)) else { return false };
+    // The shortest entry there can be has a digest of 71 characters.
+    assert!(index.manifests.len() <= bytes.len() / 71);
+    true
+}
+
+/// The config of an image.
+pub fn image_config(bytes: &[u8]) -> bool {
+    let Some(layers) = accepted(DiffIds::parse(bytes)) else { return false };
+    assert!(layers.chain().len() <= bytes.len() / 71);
+    true
+}
+
+/// The kernel's table of mounts. The first line is the directory asked for.
+pub fn mountinfo(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let (directory, table) = text.split_once('\n').unwrap_or(("/", &text));
+    assert!(mounts_below(table, directory) <= table.lines().count());
+    let root = mounted_at(table, directory).and_then(|mount| mount.overlay());
+    root.iter().for_each(plain);
+    root.is_some()
+}
+
+/// Mounts of a snapshot, a line each: the kind, the source and the options with a bar between them.
+pub fn containerd_mounts(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let mounts: Vec<Mount> = text
+        .lines()
+        .map(|line| {
+            let mut parts = line.split('|').map(str::to_owned);
+            let (kind, source) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            Mount { kind, source, options: parts.collect() }
+        })
+        .collect();
+    let root = accepted(RootFilesystem::of(&mounts, "overlayfs"));
+    root.iter().for_each(plain);
+    RootFilesystem::written(&mounts).iter().for_each(|directory| is_plain(directory));
+    root.is_some()
+}
+
+/// containerd's configuration, as it prints it.
+pub fn containerd_config(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let Ok(table) = toml::from_str::<toml::Table>(&text) else { return false };
+    let effective = Effective::new(table);
+    let _ = (effective.address(), effective.opt(), effective.verifiers(), effective.differs(), effective.unpack());
+    let _ = (effective.proxies(), effective.cri_snapshotters(), effective.local_pull_settings());
+    for handler in effective.handlers() {
+        assert!(!handler.name.is_empty() || effective.handler_table("").is_some());
+        let _ = (handler.runtime_name().len(), handler.calls_oci_runtime());
+    }
+    true
+}
+
+/// A message on `hook.sock`, asked and answered.
+pub fn hook_frame(bytes: &[u8]) -> bool {
+    let Some((header, rest)) = bytes.split_first_chunk::<{ frame::HEADER }>() else { return false };
+    let Ok(length) = frame::length(*header) else { return false };
+    assert!(length <= frame::MAX_MESSAGE);
+    let body = &rest[..length.min(rest.len())];
+    let (request, response) = (CheckRequest::decode(body), CheckResponse::decode(body));
+    let is_message = request.is_ok() || response.is_ok();
+    if let Ok(request) = request {
+        let again = frame::encode(&request);
+        assert_eq!(CheckRequest::decode(&again[frame::HEADER..]).as_ref(), Ok(&request));
+    }
+    if let Ok(response) = response {
+        assert!(frame::clipped(response.line).len() <= frame::MAX_LINE);
+    }
+    is_message
+}
+
+/// What was accepted; of the rest, that its account is short.
+fn accepted<T, E: Display>(answer: Result<T, E>) -> Option<T> {
+    answer.map_err(bounded).ok()
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "so that it can stand in `map_err`")]
+fn bounded(account: impl Display) {
+    let length = account.to_string().len();
+    assert!(length <= MAX_ACCOUNT, "an account of {length} bytes");
+}
+
+/// Every directory of a root file system goes straight to where it leads.
+fn plain(root: &RootFilesystem) {
+    match root {
+        RootFilesystem::Overlaid { lower, upper } => lower.iter().chain(upper).for_each(|path| is_plain(path)),
+        RootFilesystem::Bound { directory } => is_plain(directory),
+    }
+}
+
+fn is_plain(path: &Path) {
+    assert!(path.is_absolute() && !path.components().any(|part| part == Component::ParentDir), "{}", path.display());
+}
+
+/// A certificate whose subject is these bytes. Its signature is not good, which no parser looks at.
+fn with_subject(name: &[u8]) -> Vec<u8> {
+    // Version 3, serial number 1, ecdsa-with-SHA256, an empty issuer, 2026 to 2045; then the key, a point on P-256.
+    const BEFORE: &[u8] = b"\xa0\x03\x02\x01\x02\x02\x01\x01\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02\x30\x00\
+        \x30\x1e\x17\x0d260101000000Z\x17\x0d450101000000Z";
+    const KEY_TYPE: &[u8] =
+        b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\
+        \x03\x42\x00\x04";
+    const SIGNATURE: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02\x03\x02\x00\x00";
+    let signed = sequence(&[BEFORE, name, KEY_TYPE, &[1; 64]].concat());
+    sequence(&[&signed, SIGNATURE].concat())
+}
+
+fn sequence(content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let significant = &length[length.iter().take_while(|byte| **byte == 0).count()..];
+    let head = match content.len() {
+        0..0x80 => vec![0x30, length[length.len() - 1]],
+        _ => [&[0x30, 0x80 | significant.len().to_le_bytes()[0]], significant].concat(),
+    };
+    [&head, content].concat()
+}
