@@ -8,7 +8,7 @@ CARGO := cargo
 # nextest where it is installed: it runs the test binaries side by side.
 TEST := $(if $(shell command -v cargo-nextest 2>/dev/null),nextest run --no-fail-fast,test --no-fail-fast)
 
-.PHONY: demo test needs tools build bench lint doc clean
+.PHONY: demo test fuzz needs tools build bench lint doc clean
 
 demo: tools
 	@tests/env/demo.sh
@@ -16,6 +16,25 @@ demo: tools
 test: tools
 	$(CARGO) $(TEST) --locked
 	$(CARGO) test --locked --doc
+
+# Every target, or those in TARGETS, for so many seconds each. A find is written to fuzz/artifacts/TARGET-….
+FUZZ_SECONDS ?= 60
+TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+# What libFuzzer is guided by. The stable compiler has it: only the address sanitizer, of which a crate without unsafe
+# code gains little, would need another.
+COVERAGE := -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+	-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+	-Cllvm-args=-sanitizer-coverage-trace-compares
+
+fuzz: tools
+	$(CARGO) test --locked --test fuzz -- --ignored the_corpus_is_written
+	cd fuzz && RUSTFLAGS="$(COVERAGE)" $(CARGO) build --locked --release --target $(HOST) $(TARGETS:%=--bin %)
+	mkdir -p fuzz/artifacts
+	set -e; for target in $(TARGETS); do \
+		fuzz/target/$(HOST)/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
+			-artifact_prefix=fuzz/artifacts/$$target- fuzz/corpus/$$target; \
+	done
 
 # Said before anything is fetched: without them the build ends in a page of noise.
 needs:

@@ -41,6 +41,20 @@ fn every_target_bears_changed_documents() {
     }
 }
 
+/// For `make fuzz`: what the fuzzer begins with.
+#[test]
+#[ignore = "writes to fuzz/corpus"]
+fn the_corpus_is_written() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (name, _) in targets::TARGETS {
+        let folder = root.join("fuzz/corpus").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        for (number, seed) in seeds::of(root, name).iter().enumerate() {
+            fs::write(folder.join(format!("seed-{number}")), seed).unwrap();
+        }
+    }
+}
+
 #[test]
 fn every_target_has_its_program_for_the_fuzzer() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");

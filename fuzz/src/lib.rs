@@ -1,4 +1,3 @@
-//! Fuzz targets and their seeds. `tests/fuzz.rs` of the crate above runs the same for a moment.
+//! The fuzz targets. `tests/fuzz.rs` of the crate above runs the same for a moment, and writes what they begin with.
 
-pub mod seeds;
 pub mod targets;
