@@ -1,6 +1,7 @@
 //! What is asked of containerd: to pull an image, and what it holds.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use containerd_client::connect;
 use containerd_client::services::v1::content_client::ContentClient;
@@ -15,7 +16,7 @@ use containerd_client::with_namespace;
 
 use crate::cri;
 use crate::node::{Image, Node};
-use crate::tools::{run, runtime, text};
+use crate::tools::{run, runtime, text, wait_until};
 
 /// Who asks containerd for an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,16 @@ impl Inventory {
                 inventory.add(&channel, client.namespace()).await.expect("containerd lists what it holds");
             }
             inventory
+        })
+    }
+
+    /// The same while pratique compares nothing: after a change of the policy it does, and holds a view for that long.
+    pub fn at_rest(node: &Node) -> Self {
+        wait_until("pratique compares nothing", Duration::from_secs(30), || {
+            let inventory = Self::of(node);
+            let compares =
+                inventory.leases.iter().chain(&inventory.snapshots).any(|name| name.contains("/pratique-view-"));
+            (!compares).then_some(inventory)
         })
     }
 

@@ -394,7 +394,9 @@ fn what_docker_has_pulled_built_and_committed_runs_once_it_is_enrolled() {
     fs::write(context.join("Dockerfile"), format!("FROM {app}\nRUN {changes}\n")).unwrap();
     let context = context.to_str().unwrap();
     docker(&scene, &["build", "--quiet", "--network", "none", "--tag", &built, context]);
-    docker(&scene, &["run", "--name", "changed", "--network", "none", &app, "sh", "-c", changes]);
+    // Made within the same second, the same changes would be the same layer.
+    let changes = format!("{changes}; echo z >/etc/z");
+    docker(&scene, &["run", "--name", "changed", "--network", "none", &app, "sh", "-c", &changes]);
     docker(&scene, &["commit", "--change", "CMD [\"/bin/echo\",\"app\"]", "changed", &committed]);
     docker(&scene, &["rm", "changed"]);
     signed_by_docker(&scene, &built);

@@ -136,11 +136,16 @@ impl Scene {
     }
 
     pub fn refuses_to(&self, client: Client, image: &Image, refusal: Refusal<'_>) {
-        let before = Inventory::of(self);
+        let before = Inventory::at_rest(self);
         let pull = client.pull(self, image);
         assert!(!pull.succeeded, "{client:?} pulled {}, expected {refusal:?}", image.reference);
         refusal.stands_in(&pull.message, image);
-        assert_eq!(Inventory::of(self), before, "{client:?}: the refused pull of {} left something", image.reference);
+        assert_eq!(
+            Inventory::at_rest(self),
+            before,
+            "{client:?}: the refused pull of {} left something",
+            image.reference
+        );
     }
 }
 
