@@ -1,8 +1,8 @@
 //! pratique admits container images to a node only when their Notary Project signatures satisfy the node's policy.
 //!
-//! This library is what the programs `pratiqued`, `pratique-verifier`, `pratique-runtime` and `pratique` are made of. One sentence holds it
-//! together: the code that decides takes everything it needs as arguments and returns a value that only it can make;
-//! everything else carries things to it and away from it.
+//! This library is what the programs `pratiqued`, `pratique-verifier`, `pratique-runtime` and `pratique` are made of.
+//! One sentence holds it together: the code that decides takes everything it needs as arguments and returns a value that
+//! only it can make; everything else carries things to it and away from it.
 //!
 //! # Deciding
 //!

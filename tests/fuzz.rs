@@ -28,10 +28,7 @@ fn every_target_bears_changed_documents() {
     for (name, target) in targets::TARGETS {
         let seeds = seeds::of(root, name);
         assert!(!seeds.is_empty(), "{name} has no seed");
-        assert!(
-            seeds.iter().map(|seed| target(seed)).fold(false, |any, one| any || one),
-            "{name} accepts none of its seeds"
-        );
+        assert!(seeds.iter().filter(|seed| target(seed)).count() > 0, "{name} accepts none of its seeds");
         let mut chance = Chance::of(name);
         for round in 0..ROUNDS {
             let bytes = chance.changed(&seeds);
