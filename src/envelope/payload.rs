@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::members::unique_pairs;
@@ -15,9 +17,11 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// The payload in these bytes. Members that stand twice are refused, unknown ones ignored.
+    /// The payload in these bytes. Members that stand twice are refused, unknown ones ignored; what the
+    /// image specification gives a form to must have it, though nothing here depends on it.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidJson> {
         let wire: WirePayload = parse_json(bytes)?;
+        parse_json::<PayloadForm>(bytes)?;
         let target = wire.target_artifact;
         Ok(Self {
             target_artifact: Descriptor {
@@ -59,6 +63,50 @@ struct WireDescriptor {
     annotations: BTreeMap<String, String>,
 }
 
+/// The members of a descriptor that are of no use here (OCI image specification, "Descriptors": `urls`, `data`,
+/// `platform`, `artifactType`). One that is malformed makes it no descriptor, and the reference implementation refuses it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read for their form alone")]
+struct PayloadForm {
+    target_artifact: DescriptorForm,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "read for their form alone")]
+struct DescriptorForm {
+    urls: Option<Vec<String>>,
+    data: Option<Base64>,
+    platform: Option<PlatformForm>,
+    artifact_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "read for their form alone")]
+struct PlatformForm {
+    architecture: Option<String>,
+    os: Option<String>,
+    #[serde(rename = "os.version")]
+    os_version: Option<String>,
+    #[serde(rename = "os.features")]
+    os_features: Option<Vec<String>>,
+    variant: Option<String>,
+}
+
+/// Bytes in standard base64.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Base64;
+
+impl TryFrom<String> for Base64 {
+    type Error = base64::DecodeError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        BASE64_STANDARD.decode(text).map(|_| Self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +137,24 @@ mod tests {
             "{}".to_owned(),
         ] {
             assert!(matches!(Payload::parse(bad.as_bytes()), Err(InvalidJson::Malformed(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn members_that_are_of_no_use_must_have_their_form() {
+        let payload = |member: &str| {
+            let text = format!(r#"{{"targetArtifact":{{"mediaType":"a/b","digest":"{D}","size":2,{member}}}}}"#);
+            Payload::parse(text.as_bytes())
+        };
+        for (good, bad) in [
+            (r#""urls":["https://example.com/x"]"#, r#""urls":[1]"#),
+            (r#""data":"e30=""#, r#""data":"!""#),
+            (r#""platform":{"os":"linux","os.features":["x"]}"#, r#""platform":{"os":1}"#),
+            (r#""artifactType":"a/b""#, r#""artifactType":1"#),
+            (r#""urls":null"#, r#""urls":"https://example.com/x""#),
+        ] {
+            assert!(payload(good).is_ok(), "{good}");
+            assert!(matches!(payload(bad), Err(InvalidJson::Malformed(_))), "{bad}");
         }
     }
 }
