@@ -14,9 +14,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pratique::config::NotationDir;
-use pratique::envelope::{Envelope, limits::DEFAULT_ENVELOPE_SIZE};
+use pratique::envelope::{
+    Envelope,
+    limits::{DEFAULT_ENVELOPE_SIZE, MAX_ENVELOPE_SIZE},
+};
 use pratique::oci::{Descriptor, InvalidJson};
-use pratique::pki::{Certificate, TimestampToken};
+use pratique::pki::{Certificate, MAX_CHAIN_LENGTH, TimestampToken};
 use pratique::policy::{Policy, PolicyFault, Trust};
 use pratique::remedy::Remedy;
 use pratique::verify::{Evidence, Subject, examine};
@@ -89,6 +92,41 @@ fn deep_and_long_documents_meet_a_limit() {
     assert!(matches!(Policy::parse(deep.as_bytes()).unwrap_err().fault(), PolicyFault::Json(InvalidJson::TooDeep)));
     let long = vec![b' '; usize::try_from(DEFAULT_ENVELOPE_SIZE).unwrap() + 1];
     assert_eq!(refusal("application/jose+json", &long), "envelope-too-large");
+}
+
+#[test]
+fn a_hundred_certificates_meet_a_limit_before_any_is_read() {
+    let certificates = |count: usize| {
+        let scene = Scene::of(ENVELOPES[0].0, ENVELOPES[0].1);
+        let mut envelope: serde_json::Value = serde_json::from_slice(&scene.bytes).unwrap();
+        envelope["header"]["x5c"] = vec!["AAAA"; count].into();
+        Envelope::parse(scene.media_type, envelope.to_string().as_bytes(), DEFAULT_ENVELOPE_SIZE)
+    };
+    assert_eq!(certificates(MAX_CHAIN_LENGTH).unwrap().certificates().len(), MAX_CHAIN_LENGTH);
+    assert_eq!(certificates(MAX_CHAIN_LENGTH + 1).unwrap_err().code().as_str(), "chain-too-long");
+    assert_eq!(certificates(100).unwrap_err().code().as_str(), "chain-too-long");
+}
+
+/// The largest that an operator can allow, filled with what costs a reader most: many members, and one long text.
+#[test]
+fn the_largest_envelopes_are_answered_in_seconds() {
+    let size = usize::try_from(MAX_ENVELOPE_SIZE).unwrap();
+    let members = format!(r#"{{"payload":{{{}"a":1}}}}"#, "\"a\":1,".repeat(size / 7));
+    let text = format!(r#"{{"payload":"{}"}}"#, "A".repeat(size - 20));
+    let nothings = [&[0xd2, 0x84, 0x9a, 0, 0x9f, 0xff, 0xf0][..], &vec![0xf6; size - 20]].concat();
+    let began = std::time::Instant::now();
+    for (media_type, bytes) in [
+        ("application/jose+json", members.as_bytes()),
+        ("application/jose+json", text.as_bytes()),
+        ("application/cose", &nothings),
+    ] {
+        assert!(Envelope::parse(media_type, &bytes[..bytes.len().min(size)], MAX_ENVELOPE_SIZE).is_err());
+        let stretched = [bytes, &vec![b' '; size]].concat();
+        let refused = Envelope::parse(media_type, &stretched, MAX_ENVELOPE_SIZE).unwrap_err();
+        assert_eq!(refused.code().as_str(), "envelope-too-large");
+    }
+    // In a debug build; an optimised one needs a thirtieth.
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }
 
 fn refusal(media_type: &str, bytes: &[u8]) -> &'static str {
