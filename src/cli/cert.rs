@@ -105,7 +105,7 @@ fn add(arguments: Add, output: Output) -> Result<Exit, Failure> {
 }
 
 /// The file's own name, made into one that a trust store takes for a certificate's where it is not.
-fn name_in_store(file: &Path) -> OsString {
+pub(super) fn name_in_store(file: &Path) -> OsString {
     let name = file.file_name().unwrap_or_default();
     if is_certificate_file_name(name) {
         return name.to_owned();
@@ -116,7 +116,7 @@ fn name_in_store(file: &Path) -> OsString {
 }
 
 /// The file's bytes, if every certificate in it may be an anchor of a store of this kind.
-fn read_anchors(file: &Path, kind: StoreKind) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_anchors(file: &Path, kind: StoreKind) -> Result<Vec<u8>, Failure> {
     let content = fs::read(file).map_err(|error| {
         Failure::unreadable("file-unreadable", format!("cannot read {}: {error}", file.display()), None)
     })?;
@@ -152,9 +152,7 @@ fn generate_test(arguments: GenerateTest, output: Output) -> Result<Exit, Failur
     if keys.entries().iter().any(|entry| entry.name() == name) {
         return Err(Failure::usage_of(&SigningKeyError::Taken { name }));
     }
-    let not_after = clock::now().saturating_add(VALIDITY).unwrap_or(Timestamp::MAX);
-    // Certificates carry whole seconds.
-    let not_after = Timestamp::from_second(not_after.as_second()).unwrap_or(not_after);
+    let not_after = test_not_after();
     let made = test_certificate::make(&name, arguments.key_type, not_after)?;
 
     write_new(&key, made.key_pem.as_bytes(), 0o600).map_err(|error| unwritable(&key, &error))?;
@@ -168,8 +166,14 @@ fn generate_test(arguments: GenerateTest, output: Output) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
+/// When a test certificate that is made now ends. Certificates carry whole seconds.
+pub(super) fn test_not_after() -> Timestamp {
+    let not_after = clock::now().saturating_add(VALIDITY).unwrap_or(Timestamp::MAX);
+    Timestamp::from_second(not_after.as_second()).unwrap_or(not_after)
+}
+
 /// Never over a file that is there: it may be the only copy of a key.
-fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub(super) fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }

@@ -11,7 +11,6 @@ use crate::envelope::{Envelope, Payload};
 use crate::oci::{Descriptor, Repository, SignatureManifest};
 use crate::pki::{Certificate, TimestampToken};
 use crate::source::Source;
-use crate::source::registry::Registry;
 use crate::verify::Problem;
 
 #[derive(Serialize)]
@@ -41,35 +40,35 @@ enum Content {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Fields {
-    media_type: String,
-    signature_algorithm: String,
-    signed_attributes: SignedFields,
-    user_defined_attributes: std::collections::BTreeMap<String, String>,
-    unsigned_attributes: UnsignedFields,
-    certificates: Vec<CertificateFields>,
-    signed_artifact: Option<Descriptor>,
+pub(super) struct Fields {
+    pub(super) media_type: String,
+    pub(super) signature_algorithm: String,
+    pub(super) signed_attributes: SignedFields,
+    pub(super) user_defined_attributes: std::collections::BTreeMap<String, String>,
+    pub(super) unsigned_attributes: UnsignedFields,
+    pub(super) certificates: Vec<CertificateFields>,
+    pub(super) signed_artifact: Option<Descriptor>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SignedFields {
-    signing_scheme: &'static str,
-    signing_time: Timestamp,
+pub(super) struct SignedFields {
+    pub(super) signing_scheme: &'static str,
+    pub(super) signing_time: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    expiry: Option<Timestamp>,
+    pub(super) expiry: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    verification_plugin: Option<String>,
+    pub(super) verification_plugin: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    extended_critical: Vec<String>,
+    pub(super) extended_critical: Vec<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct UnsignedFields {
+pub(super) struct UnsignedFields {
     #[serde(skip_serializing_if = "Option::is_none")]
-    signing_agent: Option<String>,
-    has_timestamp: bool,
+    pub(super) signing_agent: Option<String>,
+    pub(super) has_timestamp: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<TimestampFields>,
 }
@@ -96,13 +95,13 @@ struct TimestampClaims {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct CertificateFields {
+pub(super) struct CertificateFields {
     #[serde(rename = "SHA256Fingerprint")]
-    fingerprint: String,
-    issued_to: String,
-    issued_by: String,
-    not_before: Timestamp,
-    expiry: Timestamp,
+    pub(super) fingerprint: String,
+    pub(super) issued_to: String,
+    pub(super) issued_by: String,
+    pub(super) not_before: Timestamp,
+    pub(super) expiry: Timestamp,
 }
 
 pub(super) async fn run(arguments: ListArguments, output: Output) -> Result<Exit, Failure> {
@@ -128,12 +127,17 @@ pub(super) async fn run(arguments: ListArguments, output: Output) -> Result<Exit
     Ok(exit)
 }
 
-async fn read(registry: &Registry, repository: &Repository, descriptor: &Descriptor) -> Result<Fields, Problem> {
-    let manifest = registry.manifest(repository, descriptor).await.map_err(|error| Problem::of(&error))?;
+/// One signature, field by field.
+pub(super) async fn read(
+    source: &dyn Source,
+    repository: &Repository,
+    descriptor: &Descriptor,
+) -> Result<Fields, Problem> {
+    let manifest = source.manifest(repository, descriptor).await.map_err(|error| Problem::of(&error))?;
     let manifest =
         SignatureManifest::parse(&descriptor.media_type, manifest.bytes()).map_err(|error| Problem::of(&error))?;
     let blob =
-        registry.blob(repository, &manifest.envelope, MAX_ENVELOPE_SIZE).await.map_err(|error| Problem::of(&error))?;
+        source.blob(repository, &manifest.envelope, MAX_ENVELOPE_SIZE).await.map_err(|error| Problem::of(&error))?;
     let envelope = Envelope::parse(&manifest.envelope.media_type, blob.bytes(), MAX_ENVELOPE_SIZE)
         .map_err(|error| Problem::of(&error))?;
     fields(&envelope)

@@ -11,6 +11,7 @@ mod exit;
 mod inspect;
 mod install;
 mod ls;
+mod notation;
 mod notation_dir;
 mod output;
 mod registry;
@@ -73,6 +74,13 @@ enum Command {
     Uninstall(install::UninstallArguments),
     /// Look for ways round the gates of this node.
     Doctor(doctor::Arguments),
+    /// Behave as the Notary Project's own command, for scripts that call it; also when called by the name `notation`.
+    #[command(disable_help_flag = true)]
+    Notation {
+        /// The command and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Runs the command line with the process's arguments.
@@ -81,6 +89,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(rest) = as_notation(&arguments) {
+        return notation::run(rest.iter().cloned());
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -90,6 +102,15 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         output::failure(output, &failure);
         failure.exit
     })
+}
+
+/// The arguments of the command `notation`, if it is what was called: by its own name, or as the first argument.
+fn as_notation(arguments: &[OsString]) -> Option<&[OsString]> {
+    match arguments {
+        [program, rest @ ..] if notation::is_called_so(program) => Some(rest),
+        [_, first, rest @ ..] if first == "notation" => Some(rest),
+        _ => None,
+    }
 }
 
 /// Help and version are asked for and go to stdout; everything else is wrong usage.
@@ -114,6 +135,7 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Install(arguments) => block_on(install::install(arguments, output)),
         Command::Uninstall(arguments) => install::uninstall(arguments, output),
         Command::Doctor(arguments) => block_on(doctor::run(arguments, output)),
+        Command::Notation { arguments } => Ok(notation::run(arguments)),
     }
 }
 

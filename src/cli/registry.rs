@@ -8,7 +8,7 @@ use clap::Args;
 use super::exit::Failure;
 use super::notation_dir::NotationDirArgument;
 use super::output;
-use crate::oci::{Descriptor, Digest, Reference};
+use crate::oci::{Descriptor, Digest, Reference, Repository};
 use crate::source::registry::{Credential, Credentials, Registry, RegistryOptions, Secret};
 use crate::source::{Referrers, Source, SourceError};
 use crate::verify::Check;
@@ -37,13 +37,35 @@ impl RegistryArguments {
     /// configuration file.
     pub(super) fn open(self, mut insecure: Vec<String>) -> Result<Registry, Failure> {
         insecure.extend(self.insecure);
-        let credentials = if let Some(username) = self.username {
-            Credentials::Given(Credential::Password { username, password: Secret::new(password_from_stdin()?) })
-        } else {
-            let directory = self.docker_config.or_else(default_docker_config);
-            Credentials::Files(directory.map(|directory| directory.join("config.json")).into_iter().collect())
+        let given = match self.username {
+            Some(username) => Some((username, password_from_stdin()?)),
+            None => None,
         };
-        Ok(Registry::new(RegistryOptions { insecure, credentials, ..RegistryOptions::default() }))
+        Ok(RegistryAccess { insecure, given, own: None, docker: self.docker_config }.open())
+    }
+}
+
+/// What a command knows about registries before it asks one.
+pub(super) struct RegistryAccess {
+    /// Those that are spoken to by plain http.
+    pub(super) insecure: Vec<String>,
+    /// A user name and a password. Without them, files are asked.
+    pub(super) given: Option<(String, String)>,
+    /// A file in the form of docker's `config.json`, asked before docker's own.
+    pub(super) own: Option<PathBuf>,
+    /// The directory of docker's `config.json`, where it is not the usual one.
+    pub(super) docker: Option<PathBuf>,
+}
+
+impl RegistryAccess {
+    pub(super) fn open(self) -> Registry {
+        let credentials = if let Some((username, password)) = self.given {
+            Credentials::Given(Credential::Password { username, password: Secret::new(password) })
+        } else {
+            let docker = self.docker.or_else(default_docker_config).map(|directory| directory.join("config.json"));
+            Credentials::Files(self.own.into_iter().chain(docker).collect())
+        };
+        Registry::new(RegistryOptions { insecure: self.insecure, credentials, ..RegistryOptions::default() })
     }
 }
 
@@ -114,10 +136,21 @@ impl ListArguments {
         let target = Target::resolve(&registry, &self.image).await?;
         output::warn_about_tag(&target.reference, does);
         let (repository, limit) = (target.reference.repository(), usize::from(self.max_signatures));
-        let referrers = match registry.signatures(repository, &target.descriptor, limit).await {
-            Err(SourceError::NotFound { .. }) => Referrers::default(),
-            answer => answer.map_err(|error| Failure::of(&error).about(Check::Retrieval))?,
-        };
+        let referrers = signatures(&registry, repository, &target.descriptor, limit).await;
+        let referrers = referrers.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
         Ok(Listed { registry, target, referrers })
+    }
+}
+
+/// The signatures of an artifact, at most so many. A source that does not know the artifact has none.
+pub(super) async fn signatures(
+    source: &dyn Source,
+    repository: &Repository,
+    artifact: &Descriptor,
+    limit: usize,
+) -> Result<Referrers, SourceError> {
+    match source.signatures(repository, artifact, limit).await {
+        Err(SourceError::NotFound { .. }) => Ok(Referrers::default()),
+        answer => answer,
     }
 }

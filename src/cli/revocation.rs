@@ -29,6 +29,12 @@ impl RevocationArguments {
     }
 }
 
+/// The servers as the Notary Project's own command asks them: also at private addresses, where a site's own authority
+/// often has them. Only a chain that ends at a trust anchor of the user's leads there.
+pub(super) fn as_notation_asks() -> Servers {
+    RevocationArguments { crl_dir: None, allow_private_responders: true }.open()
+}
+
 /// Notation's cache: where its own variable says, else in the user's cache.
 fn cache_dir() -> Option<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -14,7 +14,7 @@ use super::{Output, output};
 use crate::clock;
 use crate::config::{NotationDir, SigningKey, SigningKeyError};
 use crate::envelope::Format;
-use crate::oci::{Descriptor, Reference, media_type};
+use crate::oci::{Descriptor, Reference, Repository, media_type};
 use crate::pki::{Certificate, PrivateKey};
 use crate::policy::StoreKind;
 use crate::remedy::printable;
@@ -79,7 +79,9 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Some(authority) => authority.stamp(unsealed).await.map(|(signed, stamped)| (signed, Some(stamped)))?,
         None => (unsealed.seal(), None),
     };
-    store(&registry, &target, &signed).await.map_err(|error| Failure::of(&error))?;
+    store(&registry, target.reference.repository(), &target.descriptor, &signed)
+        .await
+        .map_err(|error| Failure::of(&error))?;
     report(output, &target.pinned(), &signed, stamped);
     Ok(Exit::Done)
 }
@@ -132,14 +134,19 @@ fn timestamp_root(path: &Path) -> Result<Certificate, Failure> {
 }
 
 /// Content first, and last the manifest that makes it a signature.
-async fn store(registry: &Registry, target: &Target, signed: &Signed) -> Result<(), SourceError> {
-    let repository = target.reference.repository();
+pub(super) async fn store(
+    registry: &Registry,
+    repository: &Repository,
+    artifact: &Descriptor,
+    signed: &Signed,
+) -> Result<(), SourceError> {
     registry.push_blob(repository, &signed.config).await?;
     registry.push_blob(repository, &signed.envelope).await?;
-    registry.push_referrer(repository, &target.descriptor, &signed.manifest, media_type::NOTARY_SIGNATURE).await
+    registry.push_referrer(repository, artifact, &signed.manifest, media_type::NOTARY_SIGNATURE).await
 }
 
-fn load_key(directory: &NotationDir, name: Option<&str>) -> Result<LocalKey, Failure> {
+/// The key of this name in `signingkeys.json`, or the default one.
+pub(super) fn load_key(directory: &NotationDir, name: Option<&str>) -> Result<LocalKey, Failure> {
     let entry = directory.signing_key(name).map_err(|error| match error {
         SigningKeyError::Unknown { .. } | SigningKeyError::NoDefault => Failure::usage_of(&error),
         error => Failure::of(&error),

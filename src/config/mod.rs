@@ -18,7 +18,7 @@ pub use node::{
     CacheConfig, ContainerdConfig, GateConfig, LimitConfig, LocalImageConfig, LogConfig, LogFormat, NodeConfig,
     NodeConfigError, RegistryConfig, SocketConfig,
 };
-pub use notation_dir::{InvalidName, LoadError, NotationDir};
+pub use notation_dir::{ImportError, InvalidName, LoadError, NotationDir};
 pub use revocation::RevocationConfig;
 pub use signing_keys::{SigningKey, SigningKeyEntry, SigningKeyError, SigningKeys};
 pub use trust_store::{is_certificate_file_name, load as load_trust_store};

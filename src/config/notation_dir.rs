@@ -97,6 +97,39 @@ impl Remedy for LoadError {
     }
 }
 
+/// Why a policy was not put into force.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// It breaks a rule.
+    #[error(transparent)]
+    Refused(#[from] LoadError),
+    /// The file could not be written.
+    #[error("cannot write {}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+}
+
+impl Remedy for ImportError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Refused(error) => error.code(),
+            Self::Unwritable { .. } => Code("policy-unwritable"),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Refused(error) => error.remedy(),
+            Self::Unwritable { .. } => Some("see whether the directory can be written".into()),
+        }
+    }
+}
+
 /// A name that must not become part of a path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the name `{0}` is not made of letters, digits, `_`, `-` and `.`, or is dots alone")]
@@ -161,14 +194,39 @@ impl NotationDir {
 
     /// The policy in force, and the file it lies in.
     pub fn load_policy(&self) -> Result<(PathBuf, Policy), LoadError> {
-        let limit = MAX_POLICY_SIZE as u64;
-        let mut path = self.path.join(POLICY_FILE);
-        let mut text = file::read(&path, limit);
-        if let Err(FileError::Absent) = text {
-            path = self.path.join(OLD_POLICY_FILE);
-            text = file::read(&path, limit);
-        }
+        let (path, text) = self.read_policy();
         parsed(path, text, Policy::parse)
+    }
+
+    fn read_policy(&self) -> (PathBuf, Result<Vec<u8>, FileError>) {
+        let limit = MAX_POLICY_SIZE as u64;
+        let path = self.path.join(POLICY_FILE);
+        match file::read(&path, limit) {
+            Err(FileError::Absent) => {
+                let path = self.path.join(OLD_POLICY_FILE);
+                let text = file::read(&path, limit);
+                (path, text)
+            }
+            text => (path, text),
+        }
+    }
+
+    /// Puts a policy into force that holds by the rules, in the file of the older name: tools of that time read no other.
+    pub fn import_policy(&self, text: &[u8]) -> Result<(), ImportError> {
+        let path = self.path.join(OLD_POLICY_FILE);
+        Policy::parse(text).map_err(|source| LoadError::Invalid { path: path.clone(), source })?;
+        let unwritable = |source| ImportError::Unwritable { path: path.clone(), source };
+        let _lock = file::lock_directory(&self.path).map_err(unwritable)?;
+        file::replace(&path, text).map_err(unwritable)
+    }
+
+    /// The text of the policy as it lies there, whether it holds by the rules or not.
+    pub fn policy_text(&self) -> Result<Vec<u8>, LoadError> {
+        let (path, text) = self.read_policy();
+        text.map_err(|source| match source {
+            FileError::Absent => LoadError::Missing { path },
+            source => LoadError::Unreadable { path, source },
+        })
     }
 
     /// The directory of a trust store: `truststore/x509/TYPE/NAME`. The specification's text writes `trust-store`; every

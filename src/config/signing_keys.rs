@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::NotationDir;
 use super::file::{self, NotationFileError};
@@ -171,15 +171,10 @@ impl NotationDir {
             return Err(SigningKeyError::EmptyName);
         }
         let (key, certificates) = (absolute(key)?, absolute(certificates)?);
-        let path = self.signing_keys_file();
-        let unwritable = |source| SigningKeyError::Write { path: path.clone(), source };
-        // Held until the end: another process may be adding a key of its own.
-        let _lock = file::lock_directory(self.path()).map_err(unwritable)?;
-        if self.signing_keys()?.entries.iter().any(|entry| entry.name == name) {
-            return Err(SigningKeyError::Taken { name: name.to_owned() });
-        }
-        let mut document = file::read_json::<Value>(&path)?.unwrap_or_else(|| json!({}));
-        if let Some(members) = document.as_object_mut() {
+        self.change_signing_keys(|keys, members| {
+            if keys.entries.iter().any(|entry| entry.name == name) {
+                return Err(SigningKeyError::Taken { name: name.to_owned() });
+            }
             if default {
                 members.insert("default".into(), name.into());
             }
@@ -188,6 +183,47 @@ impl NotationDir {
                 Some(keys) => keys.push(entry),
                 None => _ = members.insert("keys".into(), json!([entry])),
             }
+            Ok(())
+        })
+    }
+
+    /// Makes a key that is there the default one.
+    pub fn set_default_signing_key(&self, name: &str) -> Result<(), SigningKeyError> {
+        self.change_signing_keys(|keys, members| {
+            keys.check_known(name)?;
+            members.insert("default".into(), name.into());
+            Ok(())
+        })
+    }
+
+    /// Takes these keys out of the list: all of them, or none where one is not in it. Their files stay.
+    pub fn remove_signing_keys(&self, names: &[String]) -> Result<(), SigningKeyError> {
+        self.change_signing_keys(|keys, members| {
+            names.iter().try_for_each(|name| keys.check_known(name))?;
+            let is_removed = |name: Option<&str>| name.is_some_and(|name| names.iter().any(|removed| removed == name));
+            if is_removed(keys.default_name()) {
+                members.remove("default");
+            }
+            if let Some(entries) = members.get_mut("keys").and_then(Value::as_array_mut) {
+                entries.retain(|entry| !is_removed(entry.get("name").and_then(Value::as_str)));
+            }
+            Ok(())
+        })
+    }
+
+    /// Changes the file, while no other process does.
+    fn change_signing_keys(
+        &self,
+        change: impl FnOnce(&SigningKeys, &mut Map<String, Value>) -> Result<(), SigningKeyError>,
+    ) -> Result<(), SigningKeyError> {
+        let path = self.signing_keys_file();
+        let unwritable = |source| SigningKeyError::Write { path: path.clone(), source };
+        // Held until the end: another process may be adding a key of its own.
+        let _lock = file::lock_directory(self.path()).map_err(unwritable)?;
+        let keys = self.signing_keys()?;
+        let mut document = file::read_json::<Value>(&path)?.unwrap_or_else(|| json!({}));
+        if let Some(members) = document.as_object_mut() {
+            change(&keys, members)?;
         }
         file::replace(&path, format!("{document:#}\n").as_bytes()).map_err(unwritable)
     }
@@ -209,6 +245,11 @@ impl SigningKeys {
     /// The name of the default key.
     pub fn default_name(&self) -> Option<&str> {
         self.default.as_deref()
+    }
+
+    fn check_known(&self, name: &str) -> Result<(), SigningKeyError> {
+        let is_known = self.entries.iter().any(|entry| entry.name == name);
+        if is_known { Ok(()) } else { Err(SigningKeyError::Unknown { name: name.to_owned() }) }
     }
 
     /// The keys, in the order of the file.
@@ -347,6 +388,20 @@ mod tests {
         assert_eq!(document["keys"][1], before["keys"][1]);
         let again = notation.add_signing_key("new", Path::new("/a"), Path::new("/b"), false).unwrap_err();
         assert_eq!(again.code(), Code("signing-key-taken"));
+    }
+
+    #[test]
+    fn keys_are_removed_all_or_none_and_the_default_with_its_key() {
+        let (_guard, notation) = directory_with(KEYS);
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let error = notation.remove_signing_keys(&names(&["build", "other"])).unwrap_err();
+        assert_eq!(error.code(), Code("signing-key-unknown"));
+        assert_eq!(notation.signing_keys().unwrap().entries().len(), 2);
+        notation.remove_signing_keys(&names(&["build"])).unwrap();
+        assert_eq!(notation.signing_key(None).unwrap_err().code(), Code("signing-key-no-default"));
+        assert_eq!(notation.set_default_signing_key("build").unwrap_err().code(), Code("signing-key-unknown"));
+        notation.set_default_signing_key("remote").unwrap();
+        assert_eq!(notation.signing_key(None).unwrap().name(), "remote");
     }
 
     #[test]

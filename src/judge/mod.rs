@@ -40,7 +40,7 @@ pub use unpack::{LayerAnswer, LayerQuestion, UnpackGate, UnpackOptions};
 use self::cache::Verdicts;
 use self::gather::{Fetched, Gathered};
 use crate::clock;
-use crate::oci::{Descriptor, Digest, Repository};
+use crate::oci::{Blob, Descriptor, Digest, Repository};
 use crate::policy::Trust;
 use crate::remedy::one_line;
 use crate::revocation::{Nobody, Responders};
@@ -226,6 +226,19 @@ pub async fn examine(
     now: Timestamp,
 ) -> Verdict {
     examine_in(&[source], responders, trust, question, bounds, now).await.0
+}
+
+/// The same verdict, with the envelope of the good signature where there is one.
+pub async fn examine_and_show(
+    source: &dyn Source,
+    responders: &dyn Responders,
+    trust: &Trust,
+    question: &Question,
+    bounds: Bounds,
+    now: Timestamp,
+) -> (Verdict, Option<Blob>) {
+    let (verdict, good) = examine_in(&[source], responders, trust, question, bounds, now).await;
+    (verdict, good.map(|fetched| fetched.envelope))
 }
 
 /// Keeps a good signature. An image that is admitted stays so where that fails; only the registry will be needed again.

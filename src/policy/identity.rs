@@ -48,6 +48,14 @@ pub enum InvalidIdentity {
 }
 
 impl Identities {
+    /// The entries; none where every signer is accepted.
+    pub fn listed(&self) -> &[Identity] {
+        match self {
+            Self::Any => &[],
+            Self::Listed(identities) => identities,
+        }
+    }
+
     /// Whether a certificate with this subject may sign.
     pub fn accepts(&self, subject: &DistinguishedName) -> bool {
         match self {

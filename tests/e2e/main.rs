@@ -39,6 +39,7 @@ mod install;
 mod interop;
 mod layers;
 mod matrix;
+mod notation_command;
 mod outages;
 mod reconcile;
 mod reload;

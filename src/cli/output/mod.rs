@@ -100,15 +100,28 @@ fn json<T: Serialize>(value: &T) -> String {
     escaped
 }
 
-fn to_stdout(text: &str) {
+/// Bytes of the operator's own, such as a policy, as they are.
+pub(super) fn to_stdout_whole(bytes: &[u8]) {
+    let _ = std::io::stdout().lock().write_all(bytes);
+}
+
+/// A question, behind which the answer is written.
+pub(super) fn to_stdout_unended(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = write!(stdout, "{}", safe(text));
+    let _ = stdout.flush();
+}
+
+pub(super) fn to_stdout(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{}", safe(text));
 }
 
-fn to_stderr(text: &str) {
+pub(super) fn to_stderr(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", safe(text));
 }
 
 /// The last guard: whatever the line was made of, it does not steer the terminal.
 fn safe(text: &str) -> String {
-    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+    let line = |line: &str| line.split('\t').map(printable).collect::<Vec<_>>().join("\t");
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }

@@ -1,0 +1,33 @@
+//! Where the Notary Project's own command keeps its files, and what its environment says.
+
+use std::env;
+use std::path::PathBuf;
+
+use crate::config::NotationDir;
+
+/// `NOTATION_CONFIG`, or `notation` in the user's directory for configuration.
+pub(super) fn configuration() -> NotationDir {
+    NotationDir::new(named("NOTATION_CONFIG").unwrap_or_else(|| {
+        let base = named("XDG_CONFIG_HOME").or_else(|| Some(named("HOME")?.join(".config")));
+        base.unwrap_or_default().join("notation")
+    }))
+}
+
+/// The directory with the plugins: in `NOTATION_LIBEXEC`, or in that of the configuration.
+pub(super) fn plugins() -> PathBuf {
+    named("NOTATION_LIBEXEC").unwrap_or_else(|| configuration().path().to_owned()).join("plugins")
+}
+
+/// Whether what may still change has been asked for.
+pub(super) fn is_experimental() -> bool {
+    env::var("NOTATION_EXPERIMENTAL").is_ok_and(|value| value == "1")
+}
+
+/// The value of a flag, or of the variable that stands in for it.
+pub(super) fn or_variable(given: &str, variable: &str) -> String {
+    if given.is_empty() { env::var(variable).unwrap_or_default() } else { given.to_owned() }
+}
+
+fn named(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}

@@ -1,0 +1,60 @@
+//! `notation policy`: the trust policy, put into force and shown.
+
+use std::fs;
+
+use super::artifact::system_words;
+use super::cert::is_confirmed;
+use super::flags::Parsed;
+use super::{Refusal, Said, environment, output};
+use crate::config::{ImportError, LoadError};
+use crate::policy::{Policy, PolicyFault};
+
+/// A policy that is in force is not replaced without a yes. One that breaks the rules is not in force.
+pub(super) fn import(parsed: &Parsed) -> Said {
+    let (file, directory) = (parsed.first(), environment::configuration());
+    let text = fs::read(file)
+        .map_err(|error| Refusal(format!("failed to read trust policy file: open {file}: {}", system_words(&error))))?;
+    Policy::parse(&text).map_err(|invalid| match invalid.fault() {
+        PolicyFault::Json(_) | PolicyFault::Malformed(_) => {
+            let is_cut_off = invalid.to_string().contains("EOF");
+            let words = if is_cut_off { "unexpected end of JSON input".to_owned() } else { invalid.to_string() };
+            Refusal(format!("failed to parse trust policy configuration: {words}"))
+        }
+        _ => Refusal(format!("failed to validate trust policy: trust policy: {invalid}")),
+    })?;
+    if directory.load_policy().is_ok() {
+        if parsed.is_on("force") {
+            output::warn("Warning: existing trust policy configuration file will be overwritten");
+        } else if !is_confirmed("The trust policy file already exists, do you want to overwrite it?") {
+            return Ok(());
+        }
+    }
+    directory.import_policy(&text).map_err(|error| match error {
+        ImportError::Unwritable { .. } => {
+            Refusal(format!("failed to write trust policy file: {}", Refusal::of(&error).0))
+        }
+        error => Refusal::of(&error),
+    })?;
+    output::say("Trust policy configuration imported successfully.");
+    Ok(())
+}
+
+/// The file as it is. One that breaks the rules is shown too, and said to.
+pub(super) fn show(_: &Parsed) -> Said {
+    let directory = environment::configuration();
+    let text = directory.policy_text().map_err(|error| match error {
+        LoadError::Missing { .. } => Refusal::new(
+            "failed to show trust policy as the trust policy file does not exist.\n\
+             You can import one using `notation policy import <path-to-policy.json>`",
+        ),
+        error => Refusal(format!("failed to load trust policy configuration, {}", Refusal::of(&error).0)),
+    })?;
+    if let Err(invalid) = Policy::parse(&text) {
+        output::warn(&format!(
+            "Error: {invalid}\nExisting trust policy configuration is invalid, you may update or create a new one via \
+             `notation policy import <path-to-policy.json>`"
+        ));
+    }
+    output::to_stdout_whole(&text);
+    Ok(())
+}

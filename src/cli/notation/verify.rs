@@ -1,0 +1,162 @@
+//! `notation verify`: whether an artifact has a signature that satisfies the trust policy.
+
+use std::time::Duration;
+
+use super::artifact::{Artifact, MAY_HAVE_MOVED, Place, max_signatures};
+use super::flags::Parsed;
+use super::{Refusal, Said, block_on, environment, output};
+use crate::cli::revocation::as_notation_asks;
+use crate::clock;
+use crate::config::LoadError;
+use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
+use crate::envelope::{Envelope, Payload};
+use crate::judge::{Bounds, Places, Question, examine_and_show};
+use crate::oci::{Blob, Repository};
+use crate::policy::{StoreProblem, Trust};
+use crate::remedy::Remedy as _;
+use crate::verify::{Answer, Finding, Verdict};
+
+const QUICK_START: &str =
+    "To create a trust policy, see: https://notaryproject.dev/docs/quickstart/#create-a-trust-policy";
+const ADD_CERTIFICATES: &str =
+    "Use command 'notation cert add' to create and add trusted certificates to the trust store";
+/// As long as `pratique verify` gives a registry in all.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) fn run(parsed: &Parsed) -> Said {
+    let max_signatures = max_signatures(parsed)?;
+    let trust = environment::configuration().load_trust().map_err(|error| no_policy(&error))?;
+    let user_metadata = parsed.pairs("user-metadata")?;
+    let servers = as_notation_asks();
+    block_on(async {
+        let artifact = Artifact::resolve(parsed, "verify", MAY_HAVE_MOVED).await?;
+        let question = Question {
+            reference: artifact.pinned(),
+            repository: scope(parsed, &artifact)?,
+            artifact: artifact.descriptor.clone(),
+            user_metadata,
+            places: Places::default(),
+        };
+        let bounds = Bounds { total_timeout: TIMEOUT, max_signatures, envelope_size: DEFAULT_ENVELOPE_SIZE };
+        let (verdict, envelope) =
+            examine_and_show(artifact.place.source(), &servers, &trust, &question, bounds, clock::now()).await;
+        tell(&verdict, envelope.as_ref(), &artifact, &trust)
+    })
+}
+
+fn no_policy(error: &LoadError) -> Refusal {
+    Refusal(match error {
+        LoadError::Missing { .. } => format!("trust policy is not present. {QUICK_START}"),
+        LoadError::Invalid { source, .. } if source.code().as_str() == "policy-malformed" => {
+            format!("malformed trust policy. {QUICK_START}")
+        }
+        error => Refusal::of(error).0,
+    })
+}
+
+/// The repository whose statement governs: in a layout, the one that is named beside it.
+fn scope(parsed: &Parsed, artifact: &Artifact) -> Result<Repository, Refusal> {
+    let Place::Layout(_) = artifact.place else { return Ok(artifact.repository.clone()) };
+    let scope = parsed.text("scope");
+    scope.parse().map_err(|_| {
+        Refusal(format!(
+            "signature verification failed: registry scope {scope:?} is not valid, make sure it is a fully qualified \
+             repository without the scheme, protocol or tag. For example domain.com/my/repository or a local scope \
+             like local/myOCILayout"
+        ))
+    })
+}
+
+fn tell(verdict: &Verdict, envelope: Option<&Blob>, artifact: &Artifact, trust: &Trust) -> Said {
+    let pinned = artifact.pinned();
+    match (verdict.answer(), verdict.code.as_str()) {
+        (Answer::Admit, "verification-skipped") => {
+            output::say(&format!("Trust policy is configured to skip signature verification for {pinned}"));
+            Ok(())
+        }
+        (Answer::Admit, _) => {
+            verdict.findings.iter().filter(|finding| finding.is_logged()).for_each(|f| warn(f, verdict, trust));
+            output::say(&format!("Successfully verified signature for {pinned}"));
+            tell_metadata(envelope);
+            Ok(())
+        }
+        (_, "no-policy-statement") => Err(Refusal(format!(
+            "signature verification failed: artifact {pinned:?} has no applicable trust policy statement. Trust policy \
+             applicability for a given artifact is determined by registryScopes. {QUICK_START}"
+        ))),
+        (_, "no-signature") => Err(Refusal(format!(
+            "signature verification failed: no signature is associated with {pinned:?}, make sure the artifact was \
+             signed successfully"
+        ))),
+        (Answer::Deny, _) => {
+            Err(Refusal(format!("signature verification failed for all the signatures associated with {pinned}")))
+        }
+        (Answer::Inconclusive, _) => Err(without_answer(verdict, trust)),
+    }
+}
+
+/// A check that failed and is only to be told.
+fn warn(finding: &Finding, verdict: &Verdict, trust: &Trust) {
+    let Some(problem) = finding.problem() else { return };
+    let words = match problem.code.as_str() {
+        "untrusted-signer" => "the signature's certificate chain does not contain any trusted certificate".to_owned(),
+        "untrusted-identity" => format!(
+            "signing certificate from the digital signature does not match the X.509 trusted identities {} defined in \
+             the trust policy {:?}",
+            identities(verdict, trust),
+            verdict.policy.as_ref().map_or("", |policy| &policy.statement)
+        ),
+        _ => problem.message.clone(),
+    };
+    output::warn(&format!("Warning: {} was set to \"log\" and failed with error: {words}", name(finding)));
+}
+
+/// The check by the name that it has in a trust policy.
+fn name(finding: &Finding) -> String {
+    serde_json::to_value(finding.check).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// `[map["C":"US" "O":"acme"]]`: the attributes of each trusted identity, by name.
+fn identities(verdict: &Verdict, trust: &Trust) -> String {
+    let statement = verdict.policy.as_ref().map_or("", |policy| &policy.statement);
+    let statement = trust.policy().statements().iter().find(|known| known.name() == statement);
+    let maps = statement.iter().flat_map(|statement| statement.identities().listed()).map(|identity| {
+        let pattern = identity.as_str().split_once(':').map_or("", |(_, pattern)| pattern);
+        let mut attributes: Vec<(&str, &str)> =
+            pattern.split(',').filter_map(|part| part.trim().split_once('=')).collect();
+        attributes.sort_unstable();
+        let pairs: Vec<String> = attributes.iter().map(|(name, value)| format!("{name:?}:{value:?}")).collect();
+        format!("map[{}]", pairs.join(" "))
+    });
+    format!("[{}]", maps.collect::<Vec<_>>().join(" "))
+}
+
+/// A trust store that cannot be used, or what else kept the question open.
+fn without_answer(verdict: &Verdict, trust: &Trust) -> Refusal {
+    let store = trust.problems().find(|(_, problem)| problem.code() == verdict.code).map(|(store, _)| store);
+    let named = |store: &crate::policy::TrustStore| format!("{:?} of type {:?}", store.name(), store.kind().as_str());
+    Refusal(match store {
+        Some(store) if verdict.code == StoreProblem::MISSING => {
+            format!("the trust store {} does not exist. {ADD_CERTIFICATES}", named(store))
+        }
+        Some(store) if verdict.code == StoreProblem::EMPTY => {
+            format!("no x509 certificates were found in trust store {}. {ADD_CERTIFICATES}", named(store))
+        }
+        _ => format!("signature verification failed: {}", verdict.reason),
+    })
+}
+
+/// The signed pairs of the signature that is good.
+fn tell_metadata(envelope: Option<&Blob>) {
+    let annotations = envelope
+        .and_then(|blob| Envelope::parse(&blob.descriptor().media_type, blob.bytes(), DEFAULT_ENVELOPE_SIZE).ok())
+        .and_then(|envelope| Payload::parse(envelope.payload()).ok())
+        .map(|payload| payload.target_artifact.annotations)
+        .unwrap_or_default();
+    if annotations.is_empty() {
+        return;
+    }
+    let head = ["KEY".to_owned(), "VALUE".to_owned()];
+    let rows: Vec<[String; 2]> = std::iter::once(head).chain(annotations.into_iter().map(|(k, v)| [k, v])).collect();
+    output::say(&format!("\nThe artifact was signed with the following user metadata.\n\n{}", output::table(&rows)));
+}

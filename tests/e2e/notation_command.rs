@@ -1,0 +1,315 @@
+//! Does the program that stands in for `notation` say what `notation` says?
+//!
+//! Each line of a script is run by both on the same inputs; what they write and their exit statuses are compared byte for
+//! byte. Where both have to write, each has a home and a repository of its own, with names of one length.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::node::{Image, Node};
+use crate::notation::{identity, policy};
+use crate::tools::{own, text, tool};
+
+/// What needs no registry: mistakes in the arguments, and files.
+const ALONE: &str = "
+version x
+bogus
+--bogus
+versoin
+-x
+verify
+verify --nope
+verify x/y:1
+verify --max-signatures x a/b:1
+verify --scope x a/b:1
+list
+list x
+list --max-signatures 0 x/y:1
+list --oci-layout img:v1
+inspect -o yaml x/y:1
+sign
+sign --id x a/b:1
+sign --plugin x a/b:1
+sign --key a --id x --plugin p a/b:1
+sign --key a --plugin p a/b:1
+sign -e 1 a/b:1
+sign -e abc a/b:1
+sign -e
+sign -k
+sign --timestamp-url x a/b:1
+sign --force-referrers-tag=x a/b:1
+sign a/b:1
+cert add
+cert add a
+cert add --type ca a
+cert add --type ca --store s none
+cert add -t xx -s a f
+cert show
+cert show a
+cert show -t ca -s s a b
+cert show -t ca -s s a
+cert delete
+cert delete -t ca -s s --all x
+cert delete -t ca -s s -y x
+cert delete -t ca -s s --all -y
+cert list
+cert list x
+cert generate-test
+cert generate-test -b x x
+cert generate-test --default one
+cert generate-test two
+cert generate-test two
+cert list
+cert ls -t ca
+certificate list -s two
+cert delete -t ca -s two two.crt
+cert delete -t ca -s two -y two.crt
+cert add -t ca -s more none HOME/.config/notation/localkeys/two.crt HOME/.config/notation/localkeys/two.crt
+cert delete -t ca -s more -y --all
+key list
+key update
+key update none
+key update --default none
+key set --default two
+key list
+key add
+key add x
+key add --plugin p x
+key add --plugin p --id i x
+key delete
+key delete none one
+key delete one two
+key delete one
+key ls
+policy show
+policy show x
+policy import
+policy import a b
+policy import none.json
+policy import cut-off.json
+policy import policy.json
+policy import policy.json
+policy import --force policy.json
+policy show
+plugin list
+plugin install
+plugin install --file
+plugin install --file x
+plugin install --url x
+plugin install x
+plugin install --file --url x
+plugin uninstall
+plugin uninstall -y x
+login
+logout
+logout x
+";
+
+/// Signing, each with keys of its own in a repository of its own.
+const SIGNING: &str = "
+sign --insecure-registry --key none IMAGE
+sign --insecure-registry REPOSITORY
+sign --insecure-registry team
+sign --insecure-registry -m a IMAGE
+sign --insecure-registry -e -1h IMAGE
+sign --insecure-registry -e 1500ms IMAGE
+sign --insecure-registry -m io.cncf.notary.x=1 IMAGE
+sign --insecure-registry --signature-format pgp IMAGE
+sign --insecure-registry REPOSITORY:none
+sign --insecure-registry REPOSITORY:v1
+";
+
+/// Reading, from one repository and one home: nothing differs, and nothing is made alike.
+const READING: &str = "
+list --insecure-registry IMAGE
+list --insecure-registry REPOSITORY:v1
+list --insecure-registry --max-signatures 1 IMAGE
+list --insecure-registry REPOSITORY:none
+list --insecure-registry UNSIGNED
+inspect --insecure-registry IMAGE
+inspect --insecure-registry -o json IMAGE
+inspect --insecure-registry --max-signatures 1 REPOSITORY:v1
+inspect --insecure-registry UNSIGNED
+inspect --insecure-registry -o json UNSIGNED
+cert show -t ca -s one one.crt
+verify --insecure-registry IMAGE
+verify --insecure-registry REPOSITORY:v1
+verify --insecure-registry REPOSITORY
+verify --insecure-registry team
+verify --insecure-registry -m build=7 IMAGE
+verify --insecure-registry -m build=8 IMAGE
+verify --insecure-registry -m build IMAGE
+verify --insecure-registry --max-signatures 0 IMAGE
+verify --insecure-registry REPOSITORY@sha256:0000000000000000000000000000000000000000000000000000000000000000
+verify --insecure-registry UNSIGNED
+";
+
+#[test]
+fn what_needs_no_registry_is_said_alike() {
+    let pair = Pair::new();
+    pair.write("policy.json", &policy("*", "one", "*"));
+    pair.write("cut-off.json", "{");
+    pair.run_apart(ALONE);
+}
+
+#[test]
+fn help_has_the_same_usage_and_flags() {
+    let pair = Pair::new();
+    let commands = [
+        "verify",
+        "sign",
+        "list",
+        "inspect",
+        "cert",
+        "cert add",
+        "cert delete",
+        "cert list",
+        "cert show",
+        "cert generate-test",
+        "key",
+        "key add",
+        "key list",
+        "key update",
+        "key delete",
+        "policy",
+        "policy show",
+        "policy import",
+        "plugin",
+        "plugin install",
+        "plugin list",
+        "plugin uninstall",
+        "login",
+        "logout",
+        "version",
+    ];
+    for command in commands {
+        let line = format!("{command} --help");
+        let usage = |said: &str| said.split_once("\nUsage:\n").map(|(_, usage)| usage.to_owned());
+        let theirs = usage(&pair.said(&tool("notation"), "a", &line)).expect("a usage");
+        assert_eq!(usage(&pair.said(&pair.ours(), "b", &line)), Some(theirs), "{line}");
+    }
+}
+
+#[test]
+fn signing_is_told_alike_and_what_is_signed_is_read_alike() {
+    let node = Node::start();
+    let image = node.push("signed", "signed");
+    let unsigned = node.push("bare", "bare");
+    let pair = Pair::new();
+    let line = |script: &str, image: &Image| {
+        let script = script.replace("IMAGE", &image.by_digest()).replace("REPOSITORY", image.repository());
+        script.replace("UNSIGNED", &unsigned.by_digest())
+    };
+    pair.run_apart("cert generate-test --default one\ncert generate-test two");
+    pair.run_apart(&line(SIGNING, &image));
+    // Signed by both, in both formats: by the run above, and here.
+    let more = line("sign --insecure-registry --signature-format cose -e 24h -m build=7 IMAGE", &image);
+    pair.said(&pair.ours(), "a", &more);
+    for (level, store, signer) in
+        [("strict", "one", "*"), ("strict", "two", "*"), ("audit", "two", "*"), ("audit", "one", &*identity("other"))]
+    {
+        let policy = policy("*", store, signer).replace("strict", level);
+        pair.write(".config/notation/trustpolicy.json", &policy);
+        pair.run_together(&line(READING, &image));
+    }
+    for policy in [
+        policy("registry.example/other", "one", "*"),
+        policy("*", "none", "*"),
+        policy(image.repository(), "one", "*")
+            .replace("strict", "skip")
+            .replace(r#""ca:one""#, "")
+            .replace(r#""*""#, ""),
+    ] {
+        pair.write(".config/notation/trustpolicy.json", &policy);
+        pair.run_together(&line("verify --insecure-registry IMAGE\nverify --insecure-registry REPOSITORY:v1", &image));
+    }
+}
+
+/// The two programs, and a home for each.
+struct Pair(tempfile::TempDir);
+
+impl Pair {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for home in ["a", "b", "bin"] {
+            fs::create_dir(folder.path().join(home)).expect("a folder");
+        }
+        symlink(own("pratique"), folder.path().join("bin/notation")).expect("a link");
+        Self(folder)
+    }
+
+    /// pratique, by the name that it is to answer to.
+    fn ours(&self) -> PathBuf {
+        self.0.path().join("bin/notation")
+    }
+
+    /// Writes a file into both homes.
+    fn write(&self, name: &str, content: &str) {
+        for home in ["a", "b"] {
+            let path = self.0.path().join(home).join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be made");
+            fs::write(path, content).expect("the file can be written");
+        }
+    }
+
+    /// Each in its own home.
+    fn run_apart(&self, script: &str) {
+        self.compare(script, "b");
+    }
+
+    /// Both in the home of the original.
+    fn run_together(&self, script: &str) {
+        self.compare(script, "a");
+    }
+
+    fn compare(&self, script: &str, our_home: &str) {
+        let mut differences = BTreeSet::new();
+        for line in script.lines().filter(|line| !line.is_empty()) {
+            let theirs = self.said(&tool("notation"), "a", line);
+            let ours = self.said(&self.ours(), our_home, line);
+            if theirs != ours {
+                differences.insert(format!("$ notation {line}\nnotation says\n{theirs}\npratique says\n{ours}\n"));
+            }
+        }
+        let all: String = differences.into_iter().collect();
+        assert!(all.is_empty(), "{all}");
+    }
+
+    /// All that a line comes to.
+    fn said(&self, program: &Path, home: &str, line: &str) -> String {
+        let home = self.0.path().join(home);
+        let line = line.replace("HOME", &home.display().to_string());
+        let mut command = Command::new(program);
+        command.args(line.split_whitespace()).env_clear().env("HOME", &home).current_dir(&home).stdin(Stdio::null());
+        let output = command.output().expect("the program starts");
+        let said = format!("{}--- {}--- {:?}", text(&output.stdout), text(&output.stderr), output.status.code());
+        // The two homes differ in one letter.
+        let said = said.replace(&home.display().to_string(), "[HOME]");
+        // The two are not run in one second, and the one's clock has gone on.
+        let is_clocked = |line: &&str| line.starts_with("generated certificate expiring on ");
+        // Only the original deletes the old list of signatures, and says where the registry does not let it.
+        let is_about_cleaning = |line: &&str| line.contains("Removal of outdated referrers index");
+        let lines = said.lines().filter(|line| !is_clocked(line) && !is_about_cleaning(line));
+        in_one_order(lines.map(str::to_owned).collect()).join("\n")
+    }
+}
+
+/// The original shows signed attributes in another order each time that it runs, and which of them is the last shows in
+/// the line that leads to it. Everything else is left as it is.
+fn in_one_order(mut lines: Vec<String>) -> Vec<String> {
+    let is_attribute = |line: &String| {
+        ["── signingScheme: ", "── signingTime: ", "── expiry: "].iter().any(|name| line.contains(name))
+    };
+    for group in lines.chunk_by_mut(|one, next| is_attribute(one) && is_attribute(next)) {
+        if group.len() > 1 {
+            for line in &mut *group {
+                *line = line.replace("└── ", "├── ");
+            }
+            group.sort_unstable();
+        }
+    }
+    lines
+}
