@@ -17,6 +17,7 @@ mod output;
 mod registry;
 mod revocation;
 mod sign;
+mod signing;
 mod test_certificate;
 mod verify;
 

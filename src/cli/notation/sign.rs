@@ -3,7 +3,8 @@
 use super::artifact::{Artifact, Place};
 use super::flags::Parsed;
 use super::{Refusal, Said, block_on, duration, environment, output};
-use crate::cli::sign::{load_key, store};
+use crate::cli::sign::store;
+use crate::cli::signing::load_key;
 use crate::clock;
 use crate::envelope::Format;
 use crate::sign::{SignError, SignRequest, sign};

@@ -1,0 +1,183 @@
+//! What every command that signs has in common: the key, what is signed beside the artifact, and the time-stamp.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::exit::Failure;
+use super::notation_dir::NotationDirArgument;
+use super::verify::{metadata, pair};
+use crate::clock;
+use crate::config::{NotationDir, SigningKey, SigningKeyError};
+use crate::envelope::Format;
+use crate::oci::Descriptor;
+use crate::pki::{Certificate, PrivateKey};
+use crate::policy::StoreKind;
+use crate::remedy::printable;
+use crate::sign::{LocalKey, SignError, SignRequest, Signed, Unsealed, prepare};
+use crate::stamping::{StampingError, TimestampAuthority};
+
+#[derive(Debug, Args)]
+pub(super) struct SigningArguments {
+    /// The key, by its name in `signingkeys.json`; the default key without it.
+    #[arg(long, short = 'k', value_name = "NAME")]
+    key: Option<String>,
+    /// The format of the envelope: jws or cose.
+    #[arg(long, value_name = "FORMAT", default_value = "jws")]
+    signature_format: Format,
+    /// How long the signature is good, such as 24h or 90s; for ever without it.
+    #[arg(long, short = 'e', value_name = "DURATION", value_parser = duration)]
+    expiry: Option<SignedDuration>,
+    /// Pairs to sign with it (may be given again).
+    #[arg(long = "user-metadata", short = 'm', value_name = "KEY=VALUE", value_parser = pair)]
+    user_metadata: Vec<(String, String)>,
+    /// The http or https URL of an RFC 3161 time-stamp authority, which vouches for the time of signing.
+    #[arg(long, value_name = "URL", requires = "timestamp_root_cert")]
+    timestamp_url: Option<String>,
+    /// The root certificate of that authority, in a file of its own.
+    #[arg(long, value_name = "FILE", requires = "timestamp_url")]
+    timestamp_root_cert: Option<PathBuf>,
+    #[command(flatten)]
+    notation_dir: NotationDirArgument,
+}
+
+/// A duration in hours, minutes and seconds, such as `1h30m`.
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    match text.parse::<SignedDuration>() {
+        Ok(duration) if duration.as_secs() < 1 || duration.subsec_nanos() != 0 => Err(SignError::Expiry.to_string()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("write a duration such as 24h or 90s".to_owned()),
+    }
+}
+
+impl SigningArguments {
+    /// Looks at everything that does not depend on what is signed.
+    pub(super) fn open(self) -> Result<Signing, Failure> {
+        let user_metadata = metadata(self.user_metadata)?;
+        let authority = Authority::open(self.timestamp_url, self.timestamp_root_cert)?;
+        let directory = self.notation_dir.open();
+        let key = load_key(&directory, self.key.as_deref())?;
+        Ok(Signing { directory, key, format: self.signature_format, user_metadata, expiry: self.expiry, authority })
+    }
+}
+
+/// Everything that a signature is made with but for the artifact.
+pub(super) struct Signing {
+    pub(super) directory: NotationDir,
+    pub(super) key: LocalKey,
+    pub(super) format: Format,
+    pub(super) user_metadata: BTreeMap<String, String>,
+    /// For how long the signature is good; none for ever.
+    pub(super) expiry: Option<SignedDuration>,
+    pub(super) authority: Option<Authority>,
+}
+
+impl Signing {
+    /// A signature of this artifact, made now.
+    pub(super) async fn sign(&self, artifact: &Descriptor) -> Result<(Signed, Option<Stamped>), Failure> {
+        let user_metadata = self.user_metadata.clone();
+        let request = SignRequest { format: self.format, user_metadata, expiry: self.expiry, now: clock::now() };
+        let unsealed = prepare(artifact, &request, &self.key).map_err(|error| match error {
+            SignError::Key(_) | SignError::NotValidNow(_) => Failure::of(&error),
+            error => Failure::usage_of(&error),
+        })?;
+        match &self.authority {
+            Some(authority) => authority.stamp(unsealed).await.map(|(signed, stamped)| (signed, Some(stamped))),
+            None => Ok((unsealed.seal(), None)),
+        }
+    }
+}
+
+/// Who vouches for the time of signing, and whom that is believed of.
+pub(super) struct Authority {
+    authority: TimestampAuthority,
+    root: Certificate,
+}
+
+impl Authority {
+    pub(super) fn open(url: Option<String>, root: Option<PathBuf>) -> Result<Option<Self>, Failure> {
+        let (Some(url), Some(root)) = (url, root) else { return Ok(None) };
+        let authority = TimestampAuthority::new(&url).map_err(|error| match error {
+            StampingError::Url(_) => Failure::usage_of(&error),
+            error => Failure::of(&error),
+        })?;
+        Ok(Some(Self { authority, root: timestamp_root(&root)? }))
+    }
+
+    /// Only a stamp that holds gets into the envelope, and without one nothing is stored: whoever asked for a time-stamp
+    /// relies on it when the certificate is long expired.
+    async fn stamp(&self, unsealed: Unsealed<'_>) -> Result<(Signed, Stamped), Failure> {
+        let anchors = std::slice::from_ref(&self.root);
+        let stamping = self.authority.stamp(unsealed.signature(), unsealed.hash(), anchors);
+        let (token, stamp) = stamping.await.map_err(|error| Failure::of(&error))?;
+        let authority = stamp.chain().first().map(|signer| signer.subject().to_string()).unwrap_or_default();
+        let stamped = Stamped { time: token.info().time, authority };
+        let signed = unsealed.stamped(&token, &stamp).map_err(|error| Failure::of(&error))?;
+        Ok((signed, stamped))
+    }
+}
+
+/// One root, of the kind that a `tsa` trust store takes.
+fn timestamp_root(path: &Path) -> Result<Certificate, Failure> {
+    let bytes = fs::read(path).map_err(|error| {
+        let message = format!("cannot read {}: {error}", path.display());
+        Failure::unreadable("timestamp-root-unreadable", message, Some("name the file with the authority's root"))
+    })?;
+    let certificates = Certificate::read_all(&bytes).map_err(|error| Failure::of(&error).in_file(path))?;
+    let unsuitable = |fault: &str| {
+        let message = format!("{}: {fault}", path.display());
+        Failure::unreadable("timestamp-root-unsuitable", message, Some("give the authority's one root certificate"))
+    };
+    let [root] = &certificates[..] else { return Err(unsuitable("there is more than one certificate")) };
+    match StoreKind::Tsa.fault_of(root) {
+        None => Ok(root.clone()),
+        Some(fault) => Err(unsuitable(&format!("the certificate `{}` is {fault}", root.subject()))),
+    }
+}
+
+/// Who vouches for which time.
+#[derive(Serialize)]
+pub(super) struct Stamped {
+    pub(super) time: Timestamp,
+    pub(super) authority: String,
+}
+
+impl fmt::Display for Stamped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "time-stamp  {}, by {}", self.time, printable(&self.authority))
+    }
+}
+
+/// The key of this name in `signingkeys.json`, or the default one.
+pub(super) fn load_key(directory: &NotationDir, name: Option<&str>) -> Result<LocalKey, Failure> {
+    let entry = directory.signing_key(name).map_err(|error| match error {
+        SigningKeyError::Unknown { .. } | SigningKeyError::NoDefault => Failure::usage_of(&error),
+        error => Failure::of(&error),
+    })?;
+    let (key_path, certificate_path) = match entry.key() {
+        SigningKey::Files { key, certificates } => (key, certificates),
+        SigningKey::Plugin { plugin, .. } => return Err(needs_plugin(entry.name(), plugin)),
+    };
+    let key = PrivateKey::from_pem(&read(key_path)?).map_err(|error| Failure::of(&error).in_file(key_path))?;
+    let certificates = Certificate::read_all(&read(certificate_path)?)
+        .map_err(|error| Failure::of(&error).in_file(certificate_path))?;
+    LocalKey::new(key, certificates).map_err(|error| Failure::of(&error).in_file(certificate_path))
+}
+
+fn needs_plugin(key: &str, plugin: &str) -> Failure {
+    let message =
+        format!("the key `{key}` is held by the plugin `{plugin}`, and signing plugins are not supported yet");
+    Failure::unreadable("signing-plugin-unsupported", message, Some("sign with a key in a PEM file"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| {
+        let message = format!("cannot read {}: {error}", path.display());
+        Failure::unreadable("signing-key-unreadable", message, Some("see the paths in `signingkeys.json`"))
+    })
+}
