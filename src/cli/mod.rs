@@ -18,6 +18,7 @@ mod registry;
 mod revocation;
 mod sign;
 mod signing;
+mod signing_key;
 mod test_certificate;
 mod verify;
 

@@ -11,22 +11,22 @@ use serde::Serialize;
 
 use super::exit::Failure;
 use super::notation_dir::NotationDirArgument;
+use super::signing_key::SigningKeyArguments;
 use super::verify::{metadata, pair};
 use crate::clock;
-use crate::config::{NotationDir, SigningKey, SigningKeyError};
+use crate::config::NotationDir;
 use crate::envelope::Format;
 use crate::oci::Descriptor;
-use crate::pki::{Certificate, PrivateKey};
+use crate::pki::Certificate;
 use crate::policy::StoreKind;
 use crate::remedy::printable;
-use crate::sign::{LocalKey, SignError, SignRequest, Signed, Unsealed, prepare};
+use crate::sign::{SignError, SignRequest, Signed, Signer, Unsealed, prepare};
 use crate::stamping::{StampingError, TimestampAuthority};
 
 #[derive(Debug, Args)]
 pub(super) struct SigningArguments {
-    /// The key, by its name in `signingkeys.json`; the default key without it.
-    #[arg(long, short = 'k', value_name = "NAME")]
-    key: Option<String>,
+    #[command(flatten)]
+    key: SigningKeyArguments,
     /// The format of the envelope: jws or cose.
     #[arg(long, value_name = "FORMAT", default_value = "jws")]
     signature_format: Format,
@@ -61,7 +61,7 @@ impl SigningArguments {
         let user_metadata = metadata(self.user_metadata)?;
         let authority = Authority::open(self.timestamp_url, self.timestamp_root_cert)?;
         let directory = self.notation_dir.open();
-        let key = load_key(&directory, self.key.as_deref())?;
+        let key = self.key.open(&directory)?;
         Ok(Signing { directory, key, format: self.signature_format, user_metadata, expiry: self.expiry, authority })
     }
 }
@@ -69,7 +69,7 @@ impl SigningArguments {
 /// Everything that a signature is made with but for the artifact.
 pub(super) struct Signing {
     pub(super) directory: NotationDir,
-    pub(super) key: LocalKey,
+    pub(super) key: Box<dyn Signer>,
     pub(super) format: Format,
     pub(super) user_metadata: BTreeMap<String, String>,
     /// For how long the signature is good; none for ever.
@@ -82,8 +82,8 @@ impl Signing {
     pub(super) async fn sign(&self, artifact: &Descriptor) -> Result<(Signed, Option<Stamped>), Failure> {
         let user_metadata = self.user_metadata.clone();
         let request = SignRequest { format: self.format, user_metadata, expiry: self.expiry, now: clock::now() };
-        let unsealed = prepare(artifact, &request, &self.key).map_err(|error| match error {
-            SignError::Key(_) | SignError::NotValidNow(_) => Failure::of(&error),
+        let unsealed = prepare(artifact, &request, self.key.as_ref()).map_err(|error| match error {
+            error if error.is_of_the_key() => Failure::of(&error),
             error => Failure::usage_of(&error),
         })?;
         match &self.authority {
@@ -151,33 +151,4 @@ impl fmt::Display for Stamped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "time-stamp  {}, by {}", self.time, printable(&self.authority))
     }
-}
-
-/// The key of this name in `signingkeys.json`, or the default one.
-pub(super) fn load_key(directory: &NotationDir, name: Option<&str>) -> Result<LocalKey, Failure> {
-    let entry = directory.signing_key(name).map_err(|error| match error {
-        SigningKeyError::Unknown { .. } | SigningKeyError::NoDefault => Failure::usage_of(&error),
-        error => Failure::of(&error),
-    })?;
-    let (key_path, certificate_path) = match entry.key() {
-        SigningKey::Files { key, certificates } => (key, certificates),
-        SigningKey::Plugin { plugin, .. } => return Err(needs_plugin(entry.name(), plugin)),
-    };
-    let key = PrivateKey::from_pem(&read(key_path)?).map_err(|error| Failure::of(&error).in_file(key_path))?;
-    let certificates = Certificate::read_all(&read(certificate_path)?)
-        .map_err(|error| Failure::of(&error).in_file(certificate_path))?;
-    LocalKey::new(key, certificates).map_err(|error| Failure::of(&error).in_file(certificate_path))
-}
-
-fn needs_plugin(key: &str, plugin: &str) -> Failure {
-    let message =
-        format!("the key `{key}` is held by the plugin `{plugin}`, and signing plugins are not supported yet");
-    Failure::unreadable("signing-plugin-unsupported", message, Some("sign with a key in a PEM file"))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| {
-        let message = format!("cannot read {}: {error}", path.display());
-        Failure::unreadable("signing-key-unreadable", message, Some("see the paths in `signingkeys.json`"))
-    })
 }

@@ -3,6 +3,7 @@
 //! Follows the Notary "Signing and Verification Workflow" and signature specification, "OCI Signature Storage". The
 //! current form of the manifest is written: an artifact type and the empty config.
 
+mod holder;
 mod local;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use crate::oci::{Blob, Descriptor, DigestAlgorithm, media_type};
 use crate::pki::{Certificate, PrivateKeyError, SignatureAlgorithm, Stamp, TimestampToken};
 use crate::remedy::{Code, Remedy};
 
+pub use holder::HolderError;
 pub use local::{KeyMismatch, LocalKey};
 
 /// Keys of annotations that belong to Notary (signature specification, "Payload").
@@ -61,6 +63,12 @@ pub enum SignError {
     /// The key refused.
     #[error("the key could not sign")]
     Key(#[source] PrivateKeyError),
+    /// What holds the key, a token or a program, gave no signature.
+    #[error(transparent)]
+    Holder(HolderError),
+    /// What holds the key gave a signature that is not one of the certificate's key.
+    #[error("the key gave a signature that does not verify with its certificate `{0}`")]
+    WrongSignature(String),
     /// A key of metadata that belongs to Notary.
     #[error("the metadata key `{0}` has the reserved prefix `{RESERVED_PREFIX}`")]
     ReservedMetadata(String),
@@ -82,6 +90,8 @@ impl Remedy for SignError {
     fn code(&self) -> Code {
         Code(match self {
             Self::Key(_) => "signing-key-failed",
+            Self::Holder(error) => return error.code(),
+            Self::WrongSignature(_) => "signing-key-wrong-signature",
             Self::ReservedMetadata(_) | Self::MetadataTaken(_) => "metadata-key-refused",
             Self::Expiry => "expiry-invalid",
             Self::NotValidNow(_) => "signing-certificate-not-valid",
@@ -91,13 +101,21 @@ impl Remedy for SignError {
 
     fn remedy(&self) -> Option<String> {
         Some(match self {
-            Self::Key(_) => "see whether the key and its certificate belong together".into(),
+            Self::Key(_) | Self::WrongSignature(_) => "see whether the key and its certificate belong together".into(),
+            Self::Holder(error) => return error.remedy(),
             Self::ReservedMetadata(_) | Self::MetadataTaken(_) => "choose another key".into(),
             Self::Expiry => "write a duration such as `24h` or `90s`".into(),
             Self::NotValidNow(_) | Self::StampedOutsideValidity(_) => {
                 "renew the certificate, or look at this machine's clock".into()
             }
         })
+    }
+}
+
+impl SignError {
+    /// Whether it is about the key, not about what it was to sign.
+    pub fn is_of_the_key(&self) -> bool {
+        matches!(self, Self::Key(_) | Self::Holder(_) | Self::WrongSignature(_) | Self::NotValidNow(_))
     }
 }
 
@@ -128,8 +146,20 @@ pub fn prepare<'s>(
     signer.check_validity(now)?;
     let expiry = request.expiry.map(|expiry| expiry_after(now, expiry)).transpose()?;
     let draft = Draft::new(request.format, signer.algorithm(), &payload, now, expiry);
-    let signature = signer.sign(&draft.to_be_signed())?;
+    let to_be_signed = draft.to_be_signed();
+    let signature = signer.sign(&to_be_signed)?;
+    check_signature(signer, &to_be_signed, &signature)?;
     Ok(Unsealed { format: request.format, draft, signature, signer, artifact: artifact.bare(), now })
+}
+
+/// No signature is used that a verifier would refuse: tokens and plugins may hold another key than their certificate says.
+fn check_signature(signer: &dyn Signer, to_be_signed: &[u8], signature: &[u8]) -> Result<(), SignError> {
+    let leaf = signer.chain().first();
+    let verified = leaf.and_then(|leaf| leaf.public_key().ok()).map(|key| key.verify(to_be_signed, signature));
+    match verified {
+        Some(Ok(())) => Ok(()),
+        _ => Err(SignError::WrongSignature(leaf.map(|leaf| leaf.subject().to_string()).unwrap_or_default())),
+    }
 }
 
 /// A signature that is made, and not in its envelope yet.

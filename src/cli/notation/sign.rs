@@ -4,7 +4,7 @@ use super::artifact::{Artifact, Place};
 use super::flags::Parsed;
 use super::{Refusal, Said, block_on, duration, environment, output};
 use crate::cli::sign::store;
-use crate::cli::signing::load_key;
+use crate::cli::signing_key;
 use crate::clock;
 use crate::envelope::Format;
 use crate::sign::{SignError, SignRequest, sign};
@@ -23,7 +23,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     }
     let directory = environment::configuration();
     let name = Some(parsed.text("key")).filter(|name| !name.is_empty());
-    let key = load_key(&directory, name).map_err(|failure| match failure.code.as_str() {
+    let key = signing_key::open(&directory, name).map_err(|failure| match failure.code.as_str() {
         "signing-key-no-default" => {
             Refusal::new("default signing key not set. Please set default signing key or specify a key name")
         }
@@ -36,7 +36,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
         let Place::Registry(registry) = &artifact.place else {
             return Err(Refusal::new("signing in an OCI image layout is not there yet"));
         };
-        let signed = sign(&artifact.descriptor, &request, &key).map_err(|error| refused(&error))?;
+        let signed = sign(&artifact.descriptor, &request, key.as_ref()).map_err(|error| refused(&error))?;
         let stored = store(registry, &artifact.repository, &artifact.descriptor, &signed).await;
         stored.map_err(|error| Refusal::of(&error))?;
         output::say(&format!("Successfully signed {}", artifact.pinned()));
