@@ -90,7 +90,8 @@ async fn snapshotters(containerd: &Containerd) -> Result<BTreeSet<String>, Sourc
 pub(super) fn uninstall(arguments: UninstallArguments, output: Output) -> Result<Exit, Failure> {
     let report = install::uninstall(&arguments.place.options()).map_err(|error| Failure::of(&error))?;
     show(output, &report);
-    Ok(Exit::Done)
+    // A script must not go on to remove the programs that containerd still calls.
+    Ok(if report.is_whole { Exit::Done } else { Exit::Denied })
 }
 
 impl Place {

@@ -12,6 +12,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// Whether nothing was changed.
     pub dry_run: bool,
+    /// Whether all of it was done. What somebody has changed since is not taken back.
+    pub is_whole: bool,
 }
 
 /// One path that was changed, or would be.

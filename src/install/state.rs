@@ -53,6 +53,12 @@ impl State {
         })
     }
 
+    /// Whether it is a file that has this path in it.
+    pub(super) fn names(&self, path: &Path) -> bool {
+        let Self::File { bytes, .. } = self else { return false };
+        path.to_str().is_some_and(|path| String::from_utf8_lossy(bytes).contains(path))
+    }
+
     pub(super) fn text(text: String) -> Self {
         Self::File { bytes: text.into_bytes(), mode: 0o644 }
     }
