@@ -57,6 +57,47 @@ impl DigestAlgorithm {
     }
 }
 
+/// The hash of bytes that pass by piece by piece.
+#[derive(Clone, Debug)]
+pub enum Hasher {
+    /// Of SHA-256.
+    Sha256(Sha256),
+    /// Of SHA-384.
+    Sha384(Sha384),
+    /// Of SHA-512.
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    /// The hash of nothing yet.
+    pub fn new(algorithm: DigestAlgorithm) -> Self {
+        match algorithm {
+            DigestAlgorithm::Sha256 => Self::Sha256(Sha256::new()),
+            DigestAlgorithm::Sha384 => Self::Sha384(Sha384::new()),
+            DigestAlgorithm::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    /// Takes in the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        match self {
+            Self::Sha256(hash) => hash.update(piece),
+            Self::Sha384(hash) => hash.update(piece),
+            Self::Sha512(hash) => hash.update(piece),
+        }
+    }
+
+    /// The digest of all pieces.
+    pub fn finish(self) -> Digest {
+        let (algorithm, hash) = match self {
+            Self::Sha256(hash) => (DigestAlgorithm::Sha256, hash.finalize().to_vec()),
+            Self::Sha384(hash) => (DigestAlgorithm::Sha384, hash.finalize().to_vec()),
+            Self::Sha512(hash) => (DigestAlgorithm::Sha512, hash.finalize().to_vec()),
+        };
+        Digest(format!("{}:{}", algorithm.as_str(), hex::encode(hash)))
+    }
+}
+
 impl Digest {
     /// The SHA-256 digest of these bytes.
     pub fn sha256(bytes: &[u8]) -> Self {
@@ -197,6 +238,11 @@ mod tests {
             assert_eq!(digest.to_string().parse::<Digest>().unwrap(), digest);
             assert!(digest.matches(b"cargo"));
             assert!(!digest.matches(b"cargp"));
+            let mut hasher = Hasher::new(algorithm);
+            for piece in [b"ca".as_slice(), b"", b"rgo"] {
+                hasher.update(piece);
+            }
+            assert_eq!(hasher.finish(), digest);
         }
     }
 }

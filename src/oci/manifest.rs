@@ -167,7 +167,7 @@ struct ArtifactManifest {
     annotations: BTreeMap<String, String>,
 }
 
-fn ours(descriptor: &wire::Descriptor) -> Result<Descriptor, InvalidManifest> {
+pub(super) fn ours(descriptor: &wire::Descriptor) -> Result<Descriptor, InvalidManifest> {
     Ok(Descriptor {
         media_type: descriptor.media_type().to_string(),
         digest: descriptor.digest().to_string().parse().map_err(InvalidManifest::Digest)?,
@@ -177,7 +177,7 @@ fn ours(descriptor: &wire::Descriptor) -> Result<Descriptor, InvalidManifest> {
     })
 }
 
-fn platform(platform: &wire::Platform) -> Platform {
+pub(super) fn platform(platform: &wire::Platform) -> Platform {
     Platform {
         architecture: platform.architecture().to_string(),
         os: platform.os().to_string(),
@@ -185,7 +185,7 @@ fn platform(platform: &wire::Platform) -> Platform {
     }
 }
 
-fn pairs(annotations: Option<&std::collections::HashMap<String, String>>) -> BTreeMap<String, String> {
+pub(super) fn pairs(annotations: Option<&std::collections::HashMap<String, String>>) -> BTreeMap<String, String> {
     annotations.into_iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 

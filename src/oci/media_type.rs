@@ -23,6 +23,11 @@ pub const NOTARY_PAYLOAD: &str = "application/vnd.cncf.notary.payload.v1+json";
 /// Bytes of which nothing is known: what a blob is signed as unless its signer says otherwise.
 pub const OCTET_STREAM: &str = "application/octet-stream";
 
+/// Whether this is a manifest or a list of them: what a registry stores as a manifest, and not as a blob.
+pub fn is_manifest(media_type: &str) -> bool {
+    matches!(media_type, IMAGE_MANIFEST | DOCKER_MANIFEST | ARTIFACT_MANIFEST) || is_index(media_type)
+}
+
 /// Whether this is one of the two kinds of list of manifests.
 pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, IMAGE_INDEX | DOCKER_MANIFEST_LIST)

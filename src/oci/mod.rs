@@ -6,14 +6,16 @@
 mod descriptor;
 mod digest;
 mod json;
+mod links;
 mod manifest;
 pub mod media_type;
 mod platform;
 mod reference;
 
 pub use descriptor::{Blob, BlobMismatch, Descriptor};
-pub use digest::{Digest, DigestAlgorithm, InvalidDigest};
+pub use digest::{Digest, DigestAlgorithm, Hasher, InvalidDigest};
 pub use json::{InvalidJson, MAX_DEPTH, Members as JsonMembers, check_depth, parse as parse_json};
+pub use links::Links;
 pub use manifest::{Index, InvalidManifest, MAX_MANIFEST_SIZE, Manifest, SignatureManifest};
 pub use platform::Platform;
 pub use reference::{InvalidReference, Reference, Repository, Tag};

@@ -180,12 +180,22 @@ pub enum SourceError {
         fault: String,
     },
     /// Concurrent signers overwrote the fallback tag again and again.
-    #[error("the tag `{tag}` in {place} is being overwritten by others, and the signature is not listed")]
+    #[error("the tag `{tag}` in {place} is being overwritten by others, and does not list what it should")]
     TagContended {
         /// The fallback tag.
         tag: String,
         /// The repository.
         place: String,
+    },
+    /// The registry deletes nothing.
+    #[error("the registry {host} refuses to delete {what}{words}")]
+    DeleteRefused {
+        /// Host and port.
+        host: String,
+        /// What was to be deleted.
+        what: String,
+        /// The registry's own words.
+        words: RegistryWords,
     },
     /// A directory cannot be read as an OCI image layout.
     #[error("cannot read the OCI layout {}", path.display())]
@@ -235,6 +245,17 @@ pub enum SourceError {
     },
 }
 
+impl SourceError {
+    /// Whether asking again may help, and after how long at least, where the place says so.
+    pub fn may_pass(&self) -> Option<Option<Duration>> {
+        match self {
+            Self::TooManyRequests { retry_after, .. } | Self::Server { retry_after, .. } => Some(*retry_after),
+            Self::Unreachable { broken: true, .. } => Some(None),
+            _ => None,
+        }
+    }
+}
+
 impl Remedy for SourceError {
     fn code(&self) -> Code {
         match self {
@@ -256,6 +277,7 @@ impl Remedy for SourceError {
             Self::CredentialsUnreadable { .. } => Code("credentials-unreadable"),
             Self::CredentialHelper { .. } => Code("credentials-helper-failed"),
             Self::TagContended { .. } => Code("fallback-tag-contended"),
+            Self::DeleteRefused { .. } => Code("registry-refuses-delete"),
             Self::Layout { source, .. } => source.code(),
             Self::ContainerdUnreachable { .. } => Code("containerd-unreachable"),
             Self::ContainerdTimeout { .. } => Code("containerd-timeout"),
@@ -306,8 +328,13 @@ impl Remedy for SourceError {
             Self::CredentialHelper { helper, host, .. } => {
                 format!("run `echo {host} | {helper} get` and mend what it complains about")
             }
+            Self::DeleteRefused { host, .. } => {
+                format!(
+                    "have {host} set up to delete (`REGISTRY_STORAGE_DELETE_ENABLED=true` for docker-registry), or delete by its own means"
+                )
+            }
             Self::Layout { source, .. } => return source.remedy(),
-            Self::TagContended { .. } => "sign again when the other signers are done".into(),
+            Self::TagContended { .. } => "do it again when the others are done".into(),
             Self::ContainerdUnreachable { socket, .. } => {
                 format!("see `systemctl status containerd`, and whether {socket} is `containerd.socket` in config.toml")
             }

@@ -34,6 +34,9 @@ pub const MAX_REFERRERS_SIZE: u64 = 16 * 1024 * 1024;
 /// fallback tag has one for everything that was ever attached to the image.
 pub const MAX_PAGE_ENTRIES: usize = 10_000;
 
+/// How many pages of the list of tags of one repository are read. Registries put 100 to 1,000 names on a page.
+pub const MAX_TAG_PAGES: usize = 256;
+
 /// How often the fallback tag is written anew when concurrent signers overwrite each other. With each round at least
 /// one signer is done, so this many may sign one image at the same time.
 pub const MAX_TAG_ROUNDS: usize = 8;
@@ -75,6 +78,10 @@ pub const MAX_LAYOUT_VERSION: u64 = 4 * 1024;
 /// How many entries of a layout's indexes are looked at for one question. An export of some hundred images, each for a
 /// dozen platforms with attestations and signatures, has some thousand.
 pub const MAX_LAYOUT_MANIFESTS: usize = 10_000;
+
+/// How many pieces of content of a layout are looked at when something is taken out of it: [`MAX_LAYOUT_MANIFESTS`] with the
+/// dozen layers that an image has, and as much again.
+pub const MAX_LAYOUT_CONTENT: usize = 250_000;
 
 /// How many indexes may lie within each other, `index.json` included. Images for several platforms need 2, and tools
 /// that wrap an image once more 3.

@@ -8,13 +8,15 @@ pub mod directory;
 pub mod layout;
 pub mod limits;
 pub mod registry;
+mod stream;
 pub mod tree;
 
 use async_trait::async_trait;
 
-use crate::oci::{Blob, Descriptor, Reference, Repository};
+use crate::oci::{Blob, Descriptor, Reference, Repository, Tag};
 pub use error::SourceError;
 pub use fault::{NetworkFault, RegistryWords, TargetFault};
+pub use stream::BlobStream;
 
 mod error;
 mod fault;
@@ -70,5 +72,71 @@ pub trait Sink: Send + Sync {
         subject: &Descriptor,
         manifest: &Blob,
         artifact_type: &str,
+    ) -> Result<(), SourceError>;
+}
+
+/// The tags of a repository, in the source's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags {
+    /// Those that are of good form.
+    pub names: Vec<Tag>,
+    /// Whether the source had more than were asked for.
+    pub truncated: bool,
+}
+
+/// A place to read whole images from: content of any size, and everything that hangs on them.
+#[async_trait]
+pub trait Images: Source {
+    /// Every manifest that refers to the subject, whatever it is, at most `limit` of them. The subject itself need not be
+    /// there.
+    async fn referrers(
+        &self,
+        repository: &Repository,
+        subject: &Descriptor,
+        limit: usize,
+    ) -> Result<Referrers, SourceError>;
+
+    /// The tags of a repository, at most `limit` of them.
+    async fn tags(&self, repository: &Repository, limit: usize) -> Result<Tags, SourceError>;
+
+    /// A blob of any size, which is checked while it passes.
+    async fn open_blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<BlobStream, SourceError>;
+
+    /// Whether the blob is there.
+    async fn has_blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<bool, SourceError>;
+
+    /// Whether the manifest is there.
+    async fn has_manifest(&self, repository: &Repository, descriptor: &Descriptor) -> Result<bool, SourceError>;
+}
+
+/// A place to write whole images to, and to take them away from.
+///
+/// Nothing here looks whether what a manifest points to is there: content first, then the manifest, then its name.
+#[async_trait]
+pub trait ImageSink: Images + Sink {
+    /// Stores a blob of any size. Does not look whether it is there already: see [`Images::has_blob`].
+    async fn push_stream(&self, repository: &Repository, blob: BlobStream) -> Result<(), SourceError>;
+
+    /// Has the place take a blob over from another repository of its own; `false` where it cannot, or will not.
+    async fn mount(&self, repository: &Repository, from: &Repository, blob: &Descriptor) -> Result<bool, SourceError>;
+
+    /// Stores a manifest under its digest, as a part of others: to be found, it must be listed in one, refer to one
+    /// ([`Sink::push_referrer`]), or be given a name ([`ImageSink::name`]).
+    async fn push_manifest(&self, repository: &Repository, manifest: &Blob) -> Result<(), SourceError>;
+
+    /// Has a manifest that is stored be found by this tag, or without one as an image of its own.
+    async fn name(&self, repository: &Repository, manifest: &Blob, tag: Option<&Tag>) -> Result<(), SourceError>;
+
+    /// Takes a manifest away, and with it every tag that points to it. One that is not there is
+    /// [`SourceError::NotFound`].
+    async fn delete_manifest(&self, repository: &Repository, manifest: &Descriptor) -> Result<(), SourceError>;
+
+    /// Takes a manifest away that refers to `subject`, out of the list under the fallback tag too where there is one. That
+    /// a manifest is gone already is no error, as long as it is not listed afterwards.
+    async fn delete_referrer(
+        &self,
+        repository: &Repository,
+        subject: &Descriptor,
+        manifest: &Descriptor,
     ) -> Result<(), SourceError>;
 }

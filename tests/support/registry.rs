@@ -94,6 +94,8 @@ pub struct Builder {
     filters: bool,
     absolute_links: bool,
     names_subject: bool,
+    deletes: bool,
+    mounts: bool,
     auth: Auth,
 }
 
@@ -125,6 +127,18 @@ impl Builder {
     /// A push of a referrer is answered without `OCI-Subject`.
     pub fn without_oci_subject(mut self) -> Self {
         self.names_subject = false;
+        self
+    }
+
+    /// Nothing is deleted: 405.
+    pub fn without_delete(mut self) -> Self {
+        self.deletes = false;
+        self
+    }
+
+    /// No blob is taken over from another repository.
+    pub fn without_mount(mut self) -> Self {
+        self.mounts = false;
         self
     }
 
@@ -219,6 +233,8 @@ impl ScriptedRegistry {
             filters: true,
             absolute_links: false,
             names_subject: true,
+            deletes: true,
+            mounts: true,
             auth: Auth::None,
         }
     }

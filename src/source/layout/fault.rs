@@ -43,6 +43,14 @@ pub enum LayoutFault {
         /// Why not.
         source: io::Error,
     },
+    /// What the operating system says about something that is to be written.
+    #[error("cannot write `{file}`")]
+    Unwritable {
+        /// The file, within the layout.
+        file: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// Content that is not what its name says.
     #[error("it is damaged")]
     Damaged {
@@ -68,6 +76,7 @@ impl Remedy for LayoutFault {
             Self::Index { .. } => "layout-index-malformed",
             Self::NotAFile(_) => "layout-not-a-file",
             Self::Unreadable { .. } => "layout-unreadable",
+            Self::Unwritable { .. } => "layout-unwritable",
             Self::Damaged { .. } => "layout-damaged",
             Self::AmbiguousTag(_) => "layout-tag-ambiguous",
             Self::TooManyManifests => "layout-too-many-manifests",
@@ -83,6 +92,9 @@ impl Remedy for LayoutFault {
                 "copy the layout again from where it came".into()
             }
             Self::Unreadable { .. } => "make the layout readable for the user that pratique runs as".into(),
+            Self::Unwritable { .. } => {
+                "see whether the disk is full, and whether the directory may be written to".into()
+            }
             Self::AmbiguousTag(_) => "name the manifest by its digest".into(),
             Self::TooManyManifests | Self::TooDeep => "copy the image into a layout of its own".into(),
         })

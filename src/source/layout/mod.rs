@@ -11,10 +11,14 @@
 //!
 //! Follows the OCI image specification 1.1, "OCI Image Layout Specification".
 
+mod deleting;
 mod fault;
+mod images;
+mod index;
 mod reading;
 mod store;
 mod walk;
+mod writing;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -66,6 +70,13 @@ impl Layout {
             VERSION => Ok(layout),
             other => Err(layout.fault(LayoutFault::UnknownVersion(excerpt(other)))),
         }
+    }
+
+    /// The layout in this directory, which is made where there is none: to be written to.
+    pub async fn create(path: impl Into<PathBuf>) -> Result<Self, SourceError> {
+        let path = path.into();
+        writing::prepare(&path).await?;
+        Self::open(path).await
     }
 
     /// The directory.

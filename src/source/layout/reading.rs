@@ -5,11 +5,11 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::{Layout, LayoutFault};
-use crate::oci::{Blob, Descriptor, Index, MAX_MANIFEST_SIZE};
+use crate::oci::{Blob, Descriptor, Digest, Index, MAX_MANIFEST_SIZE};
 use crate::source::SourceError;
 use crate::source::limits::MAX_LAYOUT_INDEX;
 
-const INDEX_FILE: &str = "index.json";
+pub(super) const INDEX_FILE: &str = "index.json";
 
 impl Layout {
     /// `index.json`.
@@ -32,7 +32,7 @@ impl Layout {
         if descriptor.size > limit {
             return Err(self.too_large(digest.as_str(), descriptor.size, limit));
         }
-        let file = format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex());
+        let file = blob_file(digest);
         let bytes = self.file(&file, limit).await?.ok_or_else(|| self.lacks(digest.as_str()))?;
         Blob::check(descriptor.clone(), bytes).map_err(|source| self.fault(LayoutFault::Damaged { source }))
     }
@@ -56,9 +56,14 @@ impl Layout {
         SourceError::NotFound { what: what.to_owned(), place: self.to_string() }
     }
 
-    fn too_large(&self, what: &str, size: u64, limit: u64) -> SourceError {
+    pub(super) fn too_large(&self, what: &str, size: u64, limit: u64) -> SourceError {
         SourceError::TooLarge { what: what.to_owned(), place: self.to_string(), size, limit }
     }
+}
+
+/// Where content lies within a layout.
+pub(super) fn blob_file(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
 }
 
 /// Why a file was not read.

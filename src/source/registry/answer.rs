@@ -8,7 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName};
-use reqwest::{StatusCode, Url};
+use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::endpoint::host_and_port;
@@ -27,6 +27,8 @@ pub(super) struct Answer {
     pub body: Vec<u8>,
     /// The length that was announced or seen, where it is more than was wanted.
     pub excess: Option<u64>,
+    /// The answer whose body is still to be read, where that was asked for.
+    pub open: Option<Response>,
 }
 
 /// The body of an error (distribution specification, "Error Codes").
@@ -43,6 +45,12 @@ struct ErrorEntry {
 }
 
 impl Answer {
+    /// A good answer whose body is still to be read.
+    pub fn unread(response: Response) -> Self {
+        let (url, status, headers) = (response.url().clone(), response.status(), response.headers().clone());
+        Self { url, status, headers, body: Vec::new(), excess: None, open: Some(response) }
+    }
+
     /// The value of a header, where it is text.
     pub fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -133,14 +141,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// How long to pause before the next try, where another try may help.
 pub(super) fn pause(error: &SourceError, tried: u32, first: Duration) -> Option<Duration> {
     let growing = first * 2_u32.saturating_pow(tried.saturating_sub(1));
-    let wait = match error {
-        SourceError::TooManyRequests { retry_after, .. } | SourceError::Server { retry_after, .. } => {
-            retry_after.unwrap_or(growing)
-        }
-        SourceError::Unreachable { broken: true, .. } => growing,
-        _ => return None,
-    };
-    (tried < MAX_TRIES).then_some(wait)
+    let wish = error.may_pass()?;
+    (tried < MAX_TRIES).then_some(wish.unwrap_or(growing))
 }
 
 /// The error for a request that got no answer.
@@ -193,6 +195,7 @@ mod tests {
             headers: headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect(),
             body: body.as_bytes().to_vec(),
             excess: None,
+            open: None,
         }
     }
 

@@ -35,6 +35,8 @@ const EARLY: Duration = Duration::from_secs(5);
 pub(super) enum Access {
     Pull,
     Push,
+    /// To read, write and delete.
+    Delete,
 }
 
 /// What a registry accepted, for one repository and one kind of access.
@@ -52,7 +54,8 @@ pub(super) struct Grant {
 #[derive(Default)]
 pub(super) struct Grants(Mutex<HashMap<Key, Grant>>);
 
-type Key = (String, String, Access);
+/// The host, the repository, the repository to mount from, and the access.
+type Key = (String, String, Option<String>, Access);
 
 impl Grants {
     pub fn find(&self, call: &Call<'_>) -> Option<Grant> {
@@ -78,7 +81,8 @@ impl Grants {
 }
 
 fn key(call: &Call<'_>) -> Key {
-    (call.endpoint.name.clone(), call.repository.path().to_owned(), call.access)
+    let from = call.mounts_from.map(|from| from.path().to_owned());
+    (call.endpoint.name.clone(), call.repository.path().to_owned(), from, call.access)
 }
 
 /// The challenges that are understood.
@@ -147,7 +151,10 @@ impl Call<'_> {
         scope: &str,
         credential: Option<Credential>,
     ) -> Result<(Ask, Option<HeaderValue>), SourceError> {
-        let fields = service.map(|service| ("service", service)).into_iter().chain([("scope", scope)]);
+        // To mount from another repository takes leave to read there.
+        let from = self.mounts_from.map(|from| format!("repository:{}:pull", from.path()));
+        let scopes = [scope].into_iter().chain(from.as_deref()).map(|scope| ("scope", scope));
+        let fields = service.map(|service| ("service", service)).into_iter().chain(scopes);
         if let Some(Credential::Identity(token)) = &credential {
             let own = [("grant_type", "refresh_token"), ("client_id", "pratique"), ("refresh_token", token.expose())];
             // The URL type is the form encoder at hand.
@@ -189,6 +196,7 @@ impl Call<'_> {
         let own = match self.access {
             Access::Pull => format!("repository:{path}:pull"),
             Access::Push => format!("repository:{path}:pull,push"),
+            Access::Delete => format!("repository:{path}:pull,push,delete"),
         };
         match challenged {
             Some(scope) if self.access == Access::Pull || !scope.starts_with(&format!("repository:{path}:")) => scope,

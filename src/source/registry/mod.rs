@@ -10,12 +10,16 @@ mod answer;
 mod auth;
 mod clients;
 mod credentials;
+mod delete;
 mod endpoint;
 mod helper;
+mod images;
 mod push;
 mod referrers;
 mod transport;
+mod upload;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,7 +31,7 @@ pub use credentials::{Credential, Credentials, Secret};
 use self::answer::Answer;
 use self::auth::{Access, Grants};
 use self::clients::Clients;
-use self::referrers::WithoutReferrers;
+use self::referrers::{Wanted, WithoutReferrers};
 use self::transport::{Ask, Call};
 use super::limits::{CONNECT_TIMEOUT, FIRST_PAUSE, HOST_TIMEOUT};
 use super::{Referrers, Source, SourceError};
@@ -74,24 +78,27 @@ impl Default for RegistryOptions {
 
 /// All registries, each under the host in the repository asked for. Keeps connections, grants and what it learned
 /// about each host, so one of these serves a whole process.
+///
+/// A clone shares all of that.
+#[derive(Clone)]
 pub struct Registry {
-    options: RegistryOptions,
-    clients: Clients,
-    grants: Grants,
-    without_referrers: WithoutReferrers,
+    options: Arc<RegistryOptions>,
+    clients: Arc<Clients>,
+    grants: Arc<Grants>,
+    without_referrers: Arc<WithoutReferrers>,
     /// Held while a fallback tag is read and written anew, so that signers in this process do not overwrite each other.
-    tagging: tokio::sync::Mutex<()>,
+    tagging: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Registry {
     /// Opens nothing yet: clients are made and files are read when they are first needed.
     pub fn new(options: RegistryOptions) -> Self {
         Self {
-            clients: Clients::new(options.connect_timeout),
-            options,
-            grants: Grants::default(),
-            without_referrers: WithoutReferrers::default(),
-            tagging: tokio::sync::Mutex::default(),
+            clients: Arc::new(Clients::new(options.connect_timeout)),
+            options: Arc::new(options),
+            grants: Arc::default(),
+            without_referrers: Arc::default(),
+            tagging: Arc::default(),
         }
     }
 }
@@ -110,7 +117,7 @@ impl Source for Registry {
         limit: usize,
     ) -> Result<Referrers, SourceError> {
         let call = Call::new(self, repository, Access::Pull)?;
-        call.in_time(call.referrers(&subject.digest, limit)).await
+        call.in_time(call.referrers(&subject.digest, Wanted::Signatures, limit)).await
     }
 
     async fn manifest(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Blob, SourceError> {

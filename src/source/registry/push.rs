@@ -17,7 +17,7 @@ use super::Registry;
 use super::answer::Answer;
 use super::auth::Access;
 use super::transport::{Ask, Call};
-use crate::oci::{Blob, Descriptor, Digest, MAX_MANIFEST_SIZE, Manifest, Repository, media_type, parse_json};
+use crate::oci::{Blob, Descriptor, Digest, Links, MAX_MANIFEST_SIZE, Repository, media_type, parse_json};
 use crate::source::limits::{MAX_ERROR_BODY, MAX_TAG_ROUNDS};
 use crate::source::{Sink, SourceError, TargetFault};
 
@@ -45,27 +45,32 @@ impl Sink for Registry {
 impl Call<'_> {
     async fn upload(&self, blob: &Blob) -> Result<(), SourceError> {
         let digest = &blob.descriptor().digest;
-        let found = self.ask(&Ask::new(Method::HEAD, self.url(&format!("blobs/{digest}")), 0)).await?;
-        match found.status {
-            StatusCode::OK => return Ok(()),
-            StatusCode::NOT_FOUND => {}
-            _ => return Err(found.unexpected(digest.as_str())),
+        if self.has("blobs", blob.descriptor()).await? {
+            return Ok(());
         }
-        // An empty body gives the request its `Content-Length: 0`, without which some registries refuse it.
-        let start = Ask::new(Method::POST, self.url("blobs/uploads/"), MAX_ERROR_BODY);
-        let started = self.ask(&start.with_body("application/octet-stream", Vec::new())).await?;
-        if started.status != StatusCode::ACCEPTED {
-            return Err(self.refused(&started, "an upload"));
-        }
+        let started = self.start_upload().await?;
         let put = Ask::new(Method::PUT, self.upload_url(&started, digest)?, MAX_ERROR_BODY);
-        let stored = self.ask(&put.with_body("application/octet-stream", blob.bytes().to_vec())).await?;
+        let stored = self.ask(&put.with_body(media_type::OCTET_STREAM, blob.bytes().to_vec())).await?;
         if stored.status == StatusCode::CREATED { Ok(()) } else { Err(self.refused(&stored, digest.as_str())) }
     }
 
-    /// Where the registry wants the bytes. On the registry itself: the grant and the bytes go there.
-    fn upload_url(&self, started: &Answer, digest: &Digest) -> Result<Url, SourceError> {
+    /// Begins an upload.
+    pub async fn start_upload(&self) -> Result<Answer, SourceError> {
+        // An empty body gives the request its `Content-Length: 0`, without which some registries refuse it.
+        let start = Ask::new(Method::POST, self.url("blobs/uploads/"), MAX_ERROR_BODY);
+        let started = self.ask(&start.with_body(media_type::OCTET_STREAM, Vec::new())).await?;
+        if started.status == StatusCode::ACCEPTED { Ok(started) } else { Err(self.refused(&started, "an upload")) }
+    }
+
+    /// Where the registry says that an upload is.
+    pub fn upload_location(&self, started: &Answer) -> Result<Url, SourceError> {
         let location = started.header(&LOCATION).and_then(|location| started.url.join(location).ok());
-        let mut url = location.ok_or_else(|| self.malformed("an upload without a `Location`"))?;
+        location.ok_or_else(|| self.malformed("an upload without a `Location`"))
+    }
+
+    /// Where the registry wants the bytes. On the registry itself: the grant and the bytes go there.
+    pub fn upload_url(&self, started: &Answer, digest: &Digest) -> Result<Url, SourceError> {
+        let mut url = self.upload_location(started)?;
         if !self.endpoint.owns(&url) {
             return Err(self.endpoint.refuse(&url, TargetFault::OtherHost));
         }
@@ -88,16 +93,13 @@ impl Call<'_> {
     fn entry(&self, manifest: &Blob, artifact_type: &str) -> Result<Descriptor, SourceError> {
         let descriptor = manifest.descriptor().clone();
         let place = self.repository.to_string();
-        let parsed = Manifest::parse(manifest.bytes()).map_err(|source| SourceError::Manifest {
-            what: descriptor.digest.to_string(),
-            place,
-            source,
-        })?;
+        let parsed = Links::parse(&descriptor.media_type, manifest.bytes())
+            .map_err(|source| SourceError::Manifest { what: descriptor.digest.to_string(), place, source })?;
         let artifact_type = Some(artifact_type.to_owned());
         Ok(Descriptor { artifact_type, annotations: parsed.annotations, ..descriptor })
     }
 
-    async fn put_manifest(&self, name: &str, media_type: &str, bytes: Vec<u8>) -> Result<Answer, SourceError> {
+    pub async fn put_manifest(&self, name: &str, media_type: &str, bytes: Vec<u8>) -> Result<Answer, SourceError> {
         let put = Ask::new(Method::PUT, self.url(&format!("manifests/{name}")), MAX_ERROR_BODY);
         // The same bytes under the same name: made twice, it has happened once.
         let put = Ask { repeatable: true, ..put.with_body(media_type, bytes) };
@@ -105,7 +107,7 @@ impl Call<'_> {
         if stored.status == StatusCode::CREATED { Ok(stored) } else { Err(self.refused(&stored, name)) }
     }
 
-    fn refused(&self, answer: &Answer, what: &str) -> SourceError {
+    pub fn refused(&self, answer: &Answer, what: &str) -> SourceError {
         if answer.status == StatusCode::NOT_FOUND {
             return Answer::not_found(&format!("the repository {}", self.repository.path()), &self.endpoint.name);
         }
@@ -113,7 +115,7 @@ impl Call<'_> {
     }
 
     /// Puts the entry into the list under the fallback tag, and looks whether it stays there.
-    async fn list_by_tag(&self, subject: &Digest, entry: &Descriptor) -> Result<(), SourceError> {
+    pub async fn list_by_tag(&self, subject: &Digest, entry: &Descriptor) -> Result<(), SourceError> {
         let _alone = self.registry.tagging.lock().await;
         let tag = subject.fallback_tag();
         for _ in 0..MAX_TAG_ROUNDS {
@@ -142,11 +144,7 @@ impl Call<'_> {
                 ("mediaType".to_owned(), Value::from(media_type::IMAGE_INDEX)),
             ]),
         };
-        let entries = index.entry("manifests").or_insert_with(|| Value::Array(Vec::new()));
-        if entries.is_null() {
-            *entries = Value::Array(Vec::new());
-        }
-        let entries = entries.as_array_mut().ok_or_else(bad)?;
+        let entries = entries_of(&mut index).ok_or_else(bad)?;
         let is_same = |listed: &Value| {
             let text = |name: &str| listed.get(name).and_then(Value::as_str);
             text("digest") == Some(entry.digest.as_str()) && text("artifactType") == entry.artifact_type.as_deref()
@@ -157,4 +155,13 @@ impl Call<'_> {
         entries.push(serde_json::to_value(entry).map_err(|_| bad())?);
         serde_json::to_vec(&index).map(Some).map_err(|_| bad())
     }
+}
+
+/// The entries of an index, which Go writes as `null` where there are none; none where they are no list.
+pub(super) fn entries_of(index: &mut Map<String, Value>) -> Option<&mut Vec<Value>> {
+    let entries = index.entry("manifests").or_insert_with(|| Value::Array(Vec::new()));
+    if entries.is_null() {
+        *entries = Value::Array(Vec::new());
+    }
+    entries.as_array_mut()
 }

@@ -1,4 +1,4 @@
-//! Which signatures hang on a subject, says the registry.
+//! What hangs on a subject, says the registry: signatures, or everything.
 //!
 //! A registry with the referrers API is asked there, any other by the fallback tag. Which of the two it is was either
 //! learned before or is learned now: a 404 to the API means that there is none, and is remembered for a while. Nothing
@@ -102,9 +102,9 @@ impl<'de> Deserialize<'de> for Entries {
 }
 
 impl Call<'_> {
-    /// The signatures of a subject, at most `limit` of them.
-    pub async fn referrers(&self, subject: &Digest, limit: usize) -> Result<Referrers, SourceError> {
-        let mut list = List::new(limit);
+    /// What refers to a subject, at most `limit` of it.
+    pub async fn referrers(&self, subject: &Digest, wanted: Wanted, limit: usize) -> Result<Referrers, SourceError> {
+        let mut list = List::new(wanted, limit);
         if !self.has_no_referrers() && self.list_from_api(subject, &mut list).await? {
             return Ok(list.referrers);
         }
@@ -116,7 +116,7 @@ impl Call<'_> {
 
     /// Whether the registry answers questions for referrers.
     pub async fn has_referrers(&self, subject: &Digest) -> Result<bool, SourceError> {
-        Ok(!self.has_no_referrers() && self.list_from_api(subject, &mut List::new(0)).await?)
+        Ok(!self.has_no_referrers() && self.list_from_api(subject, &mut List::new(Wanted::Signatures, 0)).await?)
     }
 
     fn has_no_referrers(&self) -> bool {
@@ -126,7 +126,9 @@ impl Call<'_> {
     /// Reads the pages of the referrers API; `false` where there is no such API.
     async fn list_from_api(&self, subject: &Digest, list: &mut List) -> Result<bool, SourceError> {
         let mut url = self.url(&format!("referrers/{subject}"));
-        url.query_pairs_mut().append_pair("artifactType", media_type::NOTARY_SIGNATURE);
+        if list.wanted == Wanted::Signatures {
+            url.query_pairs_mut().append_pair("artifactType", media_type::NOTARY_SIGNATURE);
+        }
         let mut read = 0;
         for page in 0..MAX_REFERRER_PAGES {
             let ask = Ask::new(Method::GET, url, MAX_MANIFEST_SIZE).accepting(media_type::IMAGE_INDEX);
@@ -158,7 +160,7 @@ impl Call<'_> {
     }
 
     /// The next page. It must lie on the registry itself: the grant goes with it.
-    fn next(&self, answer: &Answer) -> Result<Option<Url>, SourceError> {
+    pub fn next(&self, answer: &Answer) -> Result<Option<Url>, SourceError> {
         let Some(link) = next_link(&answer.headers) else { return Ok(None) };
         let next = answer.url.join(&link).map_err(|_| self.malformed("the link to the next page is no URL"))?;
         if !self.endpoint.owns(&next) {
@@ -185,21 +187,35 @@ impl Call<'_> {
         Ok(page.manifests)
     }
 
-    fn unknown_repository(&self) -> SourceError {
+    pub fn unknown_repository(&self) -> SourceError {
         Answer::not_found(&format!("the repository {}", self.repository.path()), &self.endpoint.name)
     }
 }
 
-/// A list of signatures that is being filled.
+/// What is looked for among the referrers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Signatures,
+    Everything,
+}
+
+impl Wanted {
+    fn has(self, descriptor: &Descriptor) -> bool {
+        self == Self::Everything || may_be_signature(descriptor)
+    }
+}
+
+/// A list that is being filled.
 struct List {
+    wanted: Wanted,
     referrers: Referrers,
     seen: HashSet<Digest>,
     limit: usize,
 }
 
 impl List {
-    fn new(limit: usize) -> Self {
-        Self { referrers: Referrers::default(), seen: HashSet::new(), limit }
+    fn new(wanted: Wanted, limit: usize) -> Self {
+        Self { wanted, referrers: Referrers::default(), seen: HashSet::new(), limit }
     }
 
     fn is_full(&self) -> bool {
@@ -209,7 +225,7 @@ impl List {
     fn add(&mut self, entries: &Entries) {
         self.referrers.truncated |= entries.cut;
         let readable = entries.first.iter().filter_map(|entry| serde_json::from_str::<Descriptor>(entry.get()).ok());
-        for descriptor in readable.filter(may_be_signature) {
+        for descriptor in readable.filter(|descriptor| self.wanted.has(descriptor)) {
             if self.seen.contains(&descriptor.digest) {
                 continue;
             }
@@ -273,7 +289,7 @@ mod tests {
     }
 
     fn listed(limit: usize, entries: &[Box<RawValue>]) -> (Vec<char>, bool) {
-        let mut list = List::new(limit);
+        let mut list = List::new(Wanted::Signatures, limit);
         list.add(&Entries { first: entries.to_vec(), cut: false });
         let first = |descriptor: &Descriptor| descriptor.digest.hex().chars().next().unwrap();
         (list.referrers.descriptors.iter().map(first).collect(), list.referrers.truncated)

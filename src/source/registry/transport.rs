@@ -4,19 +4,21 @@
 //! goes where a redirect leads, `once` sends one request and reads no more of its answer than was wanted.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Registry;
 use super::answer::{Answer, network_error, pause};
 use super::auth::{Access, Grant};
 use super::endpoint::{Endpoint, Route, host_and_port};
-use crate::oci::Repository;
+use crate::oci::{Repository, media_type};
 use crate::source::limits::{MAX_ERROR_BODY, MAX_HOST_TIMEOUT, MAX_REDIRECTS};
-use crate::source::{SourceError, TargetFault};
+use crate::source::{NetworkFault, SourceError, TargetFault};
 
 /// A question to one repository, with everything that it may use: the registry's address, the access it needs and the
 /// time it has.
@@ -25,6 +27,8 @@ pub(super) struct Call<'a> {
     pub repository: &'a Repository,
     pub endpoint: Endpoint,
     pub access: Access,
+    /// The repository of the same registry that a blob is to be taken over from.
+    pub mounts_from: Option<&'a Repository>,
     /// From the question to its answer.
     limit: Duration,
     deadline: Instant,
@@ -36,19 +40,31 @@ pub(super) struct Ask {
     pub url: Url,
     /// The media types wanted.
     pub accept: Option<String>,
+    /// The first byte wanted, where it is not the first of all.
+    pub range: Option<u64>,
     /// A body with its media type.
-    pub body: Option<(String, Vec<u8>)>,
+    pub body: Option<(String, Body)>,
     /// How many bytes of a good answer's body are wanted.
     pub limit: u64,
     /// Whether it may be made again, and sent where a redirect leads.
     pub repeatable: bool,
+    /// Whether the body of a good answer is left to be read.
+    pub open: bool,
+}
+
+/// What is sent.
+pub(super) enum Body {
+    Whole(Vec<u8>),
+    /// Bytes that pass once, and how many.
+    Passing(Mutex<Option<reqwest::Body>>, u64),
 }
 
 impl Ask {
     /// A request without a body of its own.
     pub fn new(method: Method, url: Url, limit: u64) -> Self {
-        let repeatable = matches!(method, Method::GET | Method::HEAD);
-        Self { method, url, accept: None, body: None, limit, repeatable }
+        // What is deleted twice is deleted.
+        let repeatable = matches!(method, Method::GET | Method::HEAD | Method::DELETE);
+        Self { method, url, accept: None, range: None, body: None, limit, repeatable, open: false }
     }
 
     #[must_use]
@@ -58,7 +74,19 @@ impl Ask {
 
     #[must_use]
     pub fn with_body(self, media_type: &str, body: Vec<u8>) -> Self {
-        Self { body: Some((media_type.to_owned(), body)), ..self }
+        Self { body: Some((media_type.to_owned(), Body::Whole(body))), ..self }
+    }
+
+    /// With a body of so many bytes that pass once.
+    #[must_use]
+    pub fn with_passing(self, body: reqwest::Body, size: u64) -> Self {
+        let body = Body::Passing(Mutex::new(Some(body)), size);
+        Self { body: Some((media_type::OCTET_STREAM.to_owned(), body)), ..self }
+    }
+
+    /// Whether its body has passed, and cannot be sent again.
+    fn is_spent(&self) -> bool {
+        matches!(&self.body, Some((_, Body::Passing(body, _))) if lock(body).is_none())
     }
 }
 
@@ -67,13 +95,49 @@ impl<'a> Call<'a> {
     pub fn new(registry: &'a Registry, repository: &'a Repository, access: Access) -> Result<Self, SourceError> {
         let endpoint = Endpoint::of(repository, &registry.options.insecure)?;
         let limit = registry.options.host_timeout.min(MAX_HOST_TIMEOUT);
-        Ok(Self { registry, repository, endpoint, access, limit, deadline: Instant::now() + limit })
+        let deadline = Instant::now() + limit;
+        Ok(Self { registry, repository, endpoint, access, mounts_from: None, limit, deadline })
+    }
+
+    /// The same question, with leave to take a blob over from this repository of the same registry.
+    #[must_use]
+    pub fn mounting(self, from: &'a Repository) -> Self {
+        Self { mounts_from: Some(from), ..self }
     }
 
     /// The work, or the error that its time is over. Dropping the work ends its requests and its helper programs.
     pub async fn in_time<T>(&self, work: impl Future<Output = Result<T, SourceError>>) -> Result<T, SourceError> {
-        let late = |_| SourceError::Timeout { host: self.endpoint.name.clone(), limit: self.limit };
-        timeout_at(self.deadline, work).await.map_err(late)?
+        timeout_at(self.deadline, work).await.map_err(|_| self.late())?
+    }
+
+    /// Work that takes as long as it needs, as long as the counter moves: the limit holds for standing still.
+    pub async fn while_it_moves<T>(
+        &self,
+        counter: &AtomicU64,
+        work: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, SourceError> {
+        let mut work = std::pin::pin!(work);
+        let mut seen = counter.load(Ordering::Relaxed);
+        loop {
+            if let Ok(done) = timeout(self.limit, &mut work).await {
+                return done;
+            }
+            let now = counter.load(Ordering::Relaxed);
+            if now == seen {
+                return Err(self.late());
+            }
+            seen = now;
+        }
+    }
+
+    /// The error that there was no answer in time.
+    pub fn late(&self) -> SourceError {
+        SourceError::Timeout { host: self.endpoint.name.clone(), limit: self.limit }
+    }
+
+    /// The time that one question may take.
+    pub fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// The URL of a path in the repository.
@@ -112,6 +176,12 @@ impl<'a> Call<'a> {
         let Some(grant) = self.grant(&answer).await? else {
             return self.permitted(answer, None);
         };
+        if ask.is_spent() {
+            // The bytes have passed: whoever has them sends them again, with the new grant.
+            self.registry.grants.remember(self, grant);
+            let source = NetworkFault("the token ended before the bytes were taken".into());
+            return Err(SourceError::Unreachable { host: self.endpoint.name.clone(), broken: true, source });
+        }
         let answer = self.follow(ask, Some(&grant)).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
             self.registry.grants.remember(self, grant.clone());
@@ -142,7 +212,11 @@ impl<'a> Call<'a> {
         for _ in 0..=MAX_REDIRECTS {
             let response = self.once(ask, &url, route, authorization).await?;
             let Some(next) = redirect(&response)? else {
-                return self.read(response, ask.limit).await;
+                return if ask.open && response.status().is_success() {
+                    Ok(Answer::unread(response))
+                } else {
+                    self.read(response, ask.limit).await
+                };
             };
             let refuse = |fault| self.endpoint.refuse(&next, fault);
             if !ask.repeatable {
@@ -173,8 +247,18 @@ impl<'a> Call<'a> {
         if let Some(authorization) = authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
+        if let Some(first) = ask.range {
+            request = request.header(header::RANGE, format!("bytes={first}-"));
+        }
         if let Some((media_type, body)) = &ask.body {
-            request = request.header(header::CONTENT_TYPE, media_type).body(body.clone());
+            request = request.header(header::CONTENT_TYPE, media_type);
+            request = match body {
+                Body::Whole(bytes) => request.body(bytes.clone()),
+                Body::Passing(body, size) => {
+                    let body = lock(body).take().unwrap_or_default();
+                    request.header(header::CONTENT_LENGTH, *size).body(body)
+                }
+            };
         }
         // Other hosts' paths may hold tokens.
         let path = if self.endpoint.owns(url) { url.path() } else { "" };
@@ -196,14 +280,18 @@ impl<'a> Call<'a> {
             body.extend_from_slice(&chunk);
             excess = Some(body.len() as u64).filter(|length| *length > limit);
         }
-        let answer = Answer { url, status, headers, body, excess };
+        let answer = Answer { url, status, headers, body, excess, open: None };
         answer.overload(&self.host(&answer.url)).map_or(Ok(answer), Err)
     }
 
     /// What messages call the host of an address: the registry by the name that it was asked by.
-    fn host(&self, url: &Url) -> String {
+    pub fn host(&self, url: &Url) -> String {
         if self.endpoint.owns(url) { self.endpoint.name.clone() } else { host_and_port(url) }
     }
+}
+
+fn lock(body: &Mutex<Option<reqwest::Body>>) -> MutexGuard<'_, Option<reqwest::Body>> {
+    body.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where a redirect leads, where the answer is one.

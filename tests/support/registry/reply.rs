@@ -105,8 +105,14 @@ impl Reply {
             Manner::Whole => Body::from(body),
             Manner::Chunked => Body::from_stream(futures_util::stream::iter([io::Result::Ok(body)])),
             Manner::Truncated => {
-                let part = body.slice(..length / 2);
-                Body::from_stream(futures_util::stream::iter([Ok(part), Err(io::Error::other("cut off"))]))
+                use futures_util::StreamExt as _;
+                let part = futures_util::stream::iter([Ok(body.slice(..length / 2))]);
+                let end = futures_util::stream::once(async {
+                    // So that the part is sent before the end comes.
+                    tokio::task::yield_now().await;
+                    Err(io::Error::other("cut off"))
+                });
+                Body::from_stream(part.chain(end))
             }
             Manner::Drip => {
                 use futures_util::StreamExt as _;

@@ -57,7 +57,11 @@ impl Shared {
             ("PUT", "manifests") => self.store_manifest(repository, name, request),
             ("GET", "referrers") if self.script.referrers => self.list(repository, name, request),
             ("GET", "referrers") => Reply::new(404, "404 page not found").with("content-type", "text/plain"),
-            ("GET" | "HEAD", "blobs") => self.blob(repository, name),
+            ("DELETE", "manifests") => self.delete_manifest(repository, name),
+            ("GET", "tags") => self.tags(repository, request),
+            ("GET" | "HEAD", "blobs") => self.blob(repository, name, request),
+            ("DELETE", "uploads") => Reply::new(204, ""),
+            ("POST", "uploads") if self.mounts(repository, request) => Reply::new(201, ""),
             ("POST", "uploads") => {
                 let mut store = self.store();
                 store.uploads += 1;
@@ -170,8 +174,53 @@ impl Shared {
         reply
     }
 
-    fn blob(&self, repository: &str, digest: &str) -> Reply {
+    fn delete_manifest(&self, repository: &str, name: &str) -> Reply {
+        if !self.script.deletes {
+            return Reply::error(405, "UNSUPPORTED");
+        }
+        if self.store().delete_manifest(repository, name) {
+            Reply::new(202, "")
+        } else {
+            self.missing(repository, "MANIFEST_UNKNOWN")
+        }
+    }
+
+    fn tags(&self, repository: &str, request: &Recorded) -> Reply {
+        let tags = self.store().tags_of(repository);
+        if tags.is_empty() && !self.store().knows(repository) {
+            return Reply::error(404, "NAME_UNKNOWN");
+        }
+        let start = parameter(&request.query, "from").and_then(|from| from.parse().ok()).unwrap_or(0);
+        let end = tags.len().min(self.script.page_size.saturating_add(start));
+        let page = json!({"name": repository, "tags": tags.get(start..end).unwrap_or_default()});
+        let reply = Reply::new(200, page.to_string()).with("content-type", "application/json");
+        if end < tags.len() {
+            return reply.with("link", &format!("</v2/{repository}/tags/list?from={end}>; rel=\"next\""));
+        }
+        reply
+    }
+
+    /// Takes the blob over from another repository, where that is asked for and done here.
+    fn mounts(&self, repository: &str, request: &Recorded) -> bool {
+        let wanted = parameter(&request.query, "mount").zip(parameter(&request.query, "from"));
+        let Some((digest, from)) = wanted.filter(|_| self.script.mounts) else { return false };
+        let mut store = self.store();
+        let Some(bytes) = store.blobs.get(&(from, digest.clone())).cloned() else { return false };
+        store.blobs.insert((repository.to_owned(), digest), bytes);
+        true
+    }
+
+    fn blob(&self, repository: &str, digest: &str, request: &Recorded) -> Reply {
         let found = self.store().blobs.get(&(repository.to_owned(), digest.to_owned())).cloned();
+        let first: Option<usize> =
+            request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        match (found, first) {
+            (Some(bytes), Some(first)) => Reply::new(206, bytes.slice(first..)),
+            (found, _) => self.whole_blob(repository, found),
+        }
+    }
+
+    fn whole_blob(&self, repository: &str, found: Option<bytes::Bytes>) -> Reply {
         match found {
             Some(bytes) => Reply::new(200, bytes).with("content-type", "application/octet-stream"),
             None => self.missing(repository, "BLOB_UNKNOWN"),
@@ -192,9 +241,15 @@ impl Shared {
 /// Repository, kind and name in a path under `/v2/`.
 fn split(path: &str) -> Option<(&str, &str, &str)> {
     let rest = path.strip_prefix("/v2/")?;
-    [("/blobs/uploads/", "uploads"), ("/manifests/", "manifests"), ("/blobs/", "blobs"), ("/referrers/", "referrers")]
-        .iter()
-        .find_map(|(separator, kind)| rest.split_once(separator).map(|(repository, name)| (repository, *kind, name)))
+    [
+        ("/blobs/uploads/", "uploads"),
+        ("/manifests/", "manifests"),
+        ("/blobs/", "blobs"),
+        ("/referrers/", "referrers"),
+        ("/tags/", "tags"),
+    ]
+    .iter()
+    .find_map(|(separator, kind)| rest.split_once(separator).map(|(repository, name)| (repository, *kind, name)))
 }
 
 /// A parameter of a query, decoded as far as the names in use need it.

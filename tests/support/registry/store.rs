@@ -48,6 +48,26 @@ impl Store {
         Some((digest, media_type, bytes))
     }
 
+    /// Takes a manifest away, with its tags and from the list of referrers; whether it was there.
+    pub fn delete_manifest(&mut self, repository: &str, name: &str) -> bool {
+        let at = |name: &str| (repository.to_owned(), name.to_owned());
+        if self.manifests.remove(&at(name)).is_none() {
+            return false;
+        }
+        self.tags.retain(|(within, _), digest| within != repository || digest != name);
+        for ((within, _), entries) in &mut self.referrers {
+            entries.retain(|entry| within != repository || entry.get("digest").and_then(Value::as_str) != Some(name));
+        }
+        true
+    }
+
+    pub fn tags_of(&self, repository: &str) -> Vec<String> {
+        let mut tags: Vec<_> =
+            self.tags.keys().filter(|(within, _)| within == repository).map(|(_, tag)| tag.clone()).collect();
+        tags.sort();
+        tags
+    }
+
     pub fn knows(&self, repository: &str) -> bool {
         self.manifests.keys().chain(self.blobs.keys()).any(|(known, _)| known == repository)
     }

@@ -1,0 +1,130 @@
+//! Whole images out of a layout.
+
+use std::collections::HashSet;
+use std::io;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
+
+use super::reading::blob_file;
+use super::walk::{Found, Walk};
+use super::{Layout, LayoutFault, REF_NAME, entries};
+use crate::oci::{Descriptor, Digest, Links, MAX_MANIFEST_SIZE, Repository, Tag, media_type};
+use crate::source::{BlobStream, Images, Referrers, SourceError, Tags};
+
+/// How much of a file is read at once, in bytes.
+const PIECE: usize = 256 * 1024;
+
+#[async_trait]
+impl Images for Layout {
+    async fn referrers(
+        &self,
+        _repository: &Repository,
+        subject: &Descriptor,
+        limit: usize,
+    ) -> Result<Referrers, SourceError> {
+        let index = self.index().await?;
+        let attached = self.attached(&index, &subject.digest).await;
+        let mut walk = Walk::new(self, index);
+        let mut referrers = Referrers::default();
+        while let Some(found) = walk.next().await? {
+            let Some(entry) = self.as_referrer(found, &subject.digest, &attached).await? else { continue };
+            if referrers.descriptors.len() == limit {
+                referrers.truncated = true;
+                break;
+            }
+            referrers.descriptors.push(entry);
+        }
+        Ok(referrers)
+    }
+
+    async fn tags(&self, _repository: &Repository, limit: usize) -> Result<Tags, SourceError> {
+        let mut tags = Tags::default();
+        for entry in entries(self.index().await?) {
+            let tag = entry.annotations.get(REF_NAME).and_then(|name| name.parse::<Tag>().ok());
+            let Some(tag) = tag.filter(|tag| !tags.names.contains(tag)) else { continue };
+            if tags.names.len() == limit {
+                tags.truncated = true;
+                break;
+            }
+            tags.names.push(tag);
+        }
+        Ok(tags)
+    }
+
+    async fn open_blob(&self, _repository: &Repository, descriptor: &Descriptor) -> Result<BlobStream, SourceError> {
+        let name = blob_file(&descriptor.digest);
+        let unreadable = |source| self.fault(LayoutFault::Unreadable { file: name.clone(), source });
+        if !self.holds(descriptor).await? {
+            return Err(self.lacks(descriptor.digest.as_str()));
+        }
+        let file = File::open(self.path.join(&name)).await.map_err(unreadable)?;
+        let layout = self.clone();
+        let pieces = stream::unfold(Some(file), move |file| {
+            let (layout, name) = (layout.clone(), name.clone());
+            async move {
+                let mut file = file?;
+                let mut piece = Vec::with_capacity(PIECE);
+                match file.read_buf(&mut piece).await {
+                    Ok(0) => None,
+                    Ok(_) => Some((Ok(Bytes::from(piece)), Some(file))),
+                    Err(source) => Some((Err(layout.fault(LayoutFault::Unreadable { file: name, source })), None)),
+                }
+            }
+        });
+        Ok(BlobStream::new(descriptor.bare(), self.to_string(), pieces.boxed()))
+    }
+
+    async fn has_blob(&self, _repository: &Repository, descriptor: &Descriptor) -> Result<bool, SourceError> {
+        self.holds(descriptor).await
+    }
+
+    async fn has_manifest(&self, _repository: &Repository, descriptor: &Descriptor) -> Result<bool, SourceError> {
+        self.holds(descriptor).await
+    }
+}
+
+impl Layout {
+    /// Whether a file of the right size lies there. One of another size was not written to its end, or is damaged.
+    pub(super) async fn holds(&self, descriptor: &Descriptor) -> Result<bool, SourceError> {
+        let name = blob_file(&descriptor.digest);
+        match tokio::fs::metadata(self.path.join(&name)).await {
+            Ok(metadata) => Ok(metadata.is_file() && metadata.len() == descriptor.size),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(source) => Err(self.fault(LayoutFault::Unreadable { file: name, source })),
+        }
+    }
+
+    /// The entry, as a list of referrers has it, where it refers to the subject. What cannot be read might.
+    async fn as_referrer(
+        &self,
+        found: Found,
+        subject: &Digest,
+        attached: &HashSet<Digest>,
+    ) -> Result<Option<Descriptor>, SourceError> {
+        let Found { descriptor, unread } = found;
+        if let Some(error) = unread {
+            return Err(error);
+        }
+        if !media_type::is_manifest(&descriptor.media_type) {
+            return Ok(None);
+        }
+        let manifest = match self.content(&descriptor.bare(), MAX_MANIFEST_SIZE).await {
+            Ok(manifest) => manifest,
+            Err(SourceError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // What is no manifest refers to nothing.
+        let Ok(links) = Links::parse(&descriptor.media_type, manifest.bytes()) else { return Ok(None) };
+        let refers = match &links.subject {
+            Some(named) => named.digest == *subject,
+            None => attached.contains(&descriptor.digest),
+        };
+        let Links { artifact_type, annotations, .. } = links;
+        Ok(refers.then(|| Descriptor { artifact_type, annotations, ..descriptor.bare() }))
+    }
+}
