@@ -56,19 +56,36 @@ async fn an_upload_goes_to_the_registry_itself() {
 }
 
 #[tokio::test]
-async fn an_upload_is_not_redirected_and_not_repeated() {
+async fn an_upload_is_not_redirected() {
     let blob = Blob::of(media_type::JWS_ENVELOPE, b"an envelope".to_vec());
     for (part, fault, code) in [
         ("POST", Fault::Redirect("/elsewhere".into()), "redirect-refused"),
         ("POST", Fault::Without("location"), "registry-malformed-answer"),
-        ("POST", Fault::Status(500), "registry-server-error"),
-        ("PUT", Fault::Status(500), "registry-server-error"),
         ("PUT", Fault::Status(400), "registry-unexpected-status"),
-        ("PUT", Fault::Reset, "registry-unreachable"),
     ] {
         let scene = Scene::new().await;
         scene.registry.fault(part, fault, 1);
         expect(scene.client.push_blob(&scene.repository(), &blob).await, code, &scene.registry.host());
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_broke_off_is_begun_anew_and_not_for_ever() {
+    let blob = Blob::of(media_type::JWS_ENVELOPE, b"an envelope".to_vec());
+    for (part, fault, code) in [
+        ("POST", Fault::Status(500), "registry-server-error"),
+        ("PUT", Fault::Status(500), "registry-server-error"),
+        ("PUT", Fault::Reset, "registry-unreachable"),
+    ] {
+        let scene = Scene::new().await;
+        scene.registry.fault(part, fault.clone(), 1);
+        scene.client.push_blob(&scene.repository(), &blob).await.unwrap();
+        assert_eq!(scene.registry.blob(REPOSITORY, &blob.descriptor().digest).unwrap(), blob.bytes());
+        let scene = Scene::new().await;
+        scene.registry.always(part, fault);
+        expect(scene.client.push_blob(&scene.repository(), &blob).await, code, &scene.registry.host());
+        let begun = scene.registry.lines().iter().filter(|line| line.starts_with("POST")).count();
+        assert_eq!(begun, 3, "{part}");
     }
 }
 

@@ -56,8 +56,8 @@ impl Call<'_> {
 
     /// Takes a manifest out of the list under the fallback tag, and looks whether it stays out. Gives its entry.
     async fn unlist(&self, subject: &Digest, manifest: &Descriptor) -> Result<Option<Descriptor>, SourceError> {
-        let _alone = self.registry.tagging.lock().await;
         let (tag, mut taken) = (subject.fallback_tag(), None);
+        let _turn = self.turn_at(&tag).await;
         for _ in 0..=MAX_TAG_ROUNDS {
             let Some(current) = self.fallback_index(subject).await? else { return Ok(taken) };
             let Some(Unlisted { entry, rest }) = self.without(&current, manifest)? else { return Ok(taken) };

@@ -31,6 +31,7 @@ pub use credentials::{Credential, Credentials, Secret};
 use self::answer::Answer;
 use self::auth::{Access, Grants};
 use self::clients::Clients;
+use self::push::Turns;
 use self::referrers::{Wanted, WithoutReferrers};
 use self::transport::{Ask, Call};
 use super::limits::{CONNECT_TIMEOUT, FIRST_PAUSE, HOST_TIMEOUT};
@@ -86,8 +87,7 @@ pub struct Registry {
     clients: Arc<Clients>,
     grants: Arc<Grants>,
     without_referrers: Arc<WithoutReferrers>,
-    /// Held while a fallback tag is read and written anew, so that signers in this process do not overwrite each other.
-    tagging: Arc<tokio::sync::Mutex<()>>,
+    turns: Arc<Turns>,
 }
 
 impl Registry {
@@ -98,7 +98,7 @@ impl Registry {
             options: Arc::new(options),
             grants: Arc::default(),
             without_referrers: Arc::default(),
-            tagging: Arc::default(),
+            turns: Arc::default(),
         }
     }
 }

@@ -8,10 +8,14 @@
 //! Follows the distribution specification 1.1, "Pushing blobs", "Pushing Manifests with Subject" and "Referrers Tag
 //! Schema".
 
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+
 use async_trait::async_trait;
 use reqwest::header::{HeaderName, LOCATION};
 use reqwest::{Method, StatusCode, Url};
 use serde_json::{Map, Value};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::Registry;
 use super::answer::Answer;
@@ -22,6 +26,23 @@ use crate::source::limits::{MAX_ERROR_BODY, MAX_TAG_ROUNDS};
 use crate::source::{Sink, SourceError, TargetFault};
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+
+/// Whose turn it is to read a fallback tag and to write it anew, so that signers in this process do not overwrite each
+/// other. Those of other tags do not wait.
+#[derive(Default)]
+pub(super) struct Turns(std::sync::Mutex<HashMap<String, Arc<Mutex<()>>>>);
+
+impl Turns {
+    /// Waits for the others at this tag. The turn is over when the guard is dropped.
+    async fn take(&self, tag: String) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry(tag).or_default())
+        };
+        turn.lock_owned().await
+    }
+}
 
 #[async_trait]
 impl Sink for Registry {
@@ -44,10 +65,20 @@ impl Sink for Registry {
 
 impl Call<'_> {
     async fn upload(&self, blob: &Blob) -> Result<(), SourceError> {
-        let digest = &blob.descriptor().digest;
         if self.has("blobs", blob.descriptor()).await? {
             return Ok(());
         }
+        let mut tried = 1;
+        // An upload that broke off is not gone on with: each try begins another, and the bytes are the same.
+        while let Err(error) = self.send(blob).await {
+            self.wait_to_ask_again(error, tried).await?;
+            tried += 1;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, blob: &Blob) -> Result<(), SourceError> {
+        let digest = &blob.descriptor().digest;
         let started = self.start_upload().await?;
         let put = Ask::new(Method::PUT, self.upload_url(&started, digest)?, MAX_ERROR_BODY);
         let stored = self.ask(&put.with_body(media_type::OCTET_STREAM, blob.bytes().to_vec())).await?;
@@ -114,10 +145,15 @@ impl Call<'_> {
         answer.unexpected(what)
     }
 
+    /// Waits for the others in this process that write this tag anew.
+    pub async fn turn_at(&self, tag: &str) -> OwnedMutexGuard<()> {
+        self.registry.turns.take(format!("{}:{tag}", self.repository)).await
+    }
+
     /// Puts the entry into the list under the fallback tag, and looks whether it stays there.
     pub async fn list_by_tag(&self, subject: &Digest, entry: &Descriptor) -> Result<(), SourceError> {
-        let _alone = self.registry.tagging.lock().await;
         let tag = subject.fallback_tag();
+        let _turn = self.turn_at(&tag).await;
         for _ in 0..MAX_TAG_ROUNDS {
             let current = self.fallback_index(subject).await?;
             let Some(extended) = self.extended(current.as_deref(), entry)? else { return Ok(()) };

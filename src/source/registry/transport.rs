@@ -154,15 +154,24 @@ impl<'a> Call<'a> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let wait = pause(&error, tried, self.registry.options.first_pause).filter(|_| ask.repeatable);
-            // A pause that the time left does not cover helps nobody: whoever asks had better know at once.
-            let Some(wait) = wait.filter(|wait| *wait < self.deadline.saturating_duration_since(Instant::now())) else {
+            if !ask.repeatable {
                 return Err(error);
-            };
-            tracing::debug!(registry = %self.endpoint.name, error = %error, ?wait, "asking again");
-            sleep(wait).await;
+            }
+            self.wait_to_ask_again(error, tried).await?;
             tried += 1;
         }
+    }
+
+    /// Waits as long as one should before the next try; the error, where there is to be none.
+    pub async fn wait_to_ask_again(&self, error: SourceError, tried: u32) -> Result<(), SourceError> {
+        let wait = pause(&error, tried, self.registry.options.first_pause);
+        // A pause that the time left does not cover helps nobody: whoever asks had better know at once.
+        let Some(wait) = wait.filter(|wait| *wait < self.deadline.saturating_duration_since(Instant::now())) else {
+            return Err(error);
+        };
+        tracing::debug!(registry = %self.endpoint.name, error = %error, ?wait, "asking again");
+        sleep(wait).await;
+        Ok(())
     }
 
     /// One try, which answers a challenge where there is one.
