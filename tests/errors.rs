@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const NOT_CODES: &[(&str, &str)] = &[
     ("00-pratique", "the verifier's name where containerd calls it"),
     ("allow-referrers-api", "a flag"),
+    ("attestation-manifest", "BuildKit's word"),
     ("cgroup-manager", "a flag of OCI runtimes"),
     ("containerd-lease", "a header of containerd"),
     ("containerd-namespace", "a header of containerd"),
@@ -38,6 +39,7 @@ const NOT_CODES: &[(&str, &str)] = &[
     ("systemd-cgroup", "a flag of OCI runtimes"),
     ("timestamp-root-cert", "a flag"),
     ("timestamp-url", "a flag"),
+    ("trust-root", "a flag"),
     ("user-metadata", "a flag"),
 ];
 

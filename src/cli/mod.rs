@@ -3,6 +3,8 @@
 //! Every command gives one of four exit statuses: 0 done or admitted, 1 denied, 2 wrong usage, 3 could not tell. Results
 //! go to stdout, hints and warnings to stderr, and `--output json` has the same codes as the text.
 
+mod attach;
+mod attaching;
 mod cert;
 mod crl;
 mod doctor;
@@ -14,6 +16,7 @@ mod ls;
 mod notation;
 mod notation_dir;
 mod output;
+mod payload;
 mod registry;
 mod revocation;
 mod sign;
@@ -56,6 +59,11 @@ enum Output {
 enum Command {
     /// Sign an image in a registry.
     Sign(sign::Arguments),
+    /// Write what an external signing service is to sign.
+    #[command(subcommand)]
+    Payload(payload::Command),
+    /// Attach the envelopes that an external signing service has made.
+    Attach(attach::Arguments),
     /// Verify an image against the trust policy.
     Verify(verify::Arguments),
     /// List the signatures of an image.
@@ -128,6 +136,8 @@ fn usage(error: &clap::Error) -> Exit {
 fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
     match command {
         Command::Sign(arguments) => block_on(sign::run(arguments, output)),
+        Command::Payload(command) => block_on(payload::run(command, output)),
+        Command::Attach(arguments) => block_on(attach::run(arguments, output)),
         Command::Verify(arguments) => block_on(verify::run(arguments, output)),
         Command::Ls(arguments) => block_on(ls::run(arguments, output)),
         Command::Inspect(arguments) => block_on(inspect::run(arguments, output)),

@@ -9,7 +9,6 @@ use super::signing::{SigningArguments, Stamped};
 use super::{Output, output};
 use crate::oci::{Descriptor, Reference, Repository, media_type};
 use crate::sign::Signed;
-use crate::source::registry::Registry;
 use crate::source::{Sink, SourceError};
 
 #[derive(Debug, Args)]
@@ -38,14 +37,14 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
 
 /// Content first, and last the manifest that makes it a signature.
 pub(super) async fn store(
-    registry: &Registry,
+    sink: &dyn Sink,
     repository: &Repository,
     artifact: &Descriptor,
     signed: &Signed,
 ) -> Result<(), SourceError> {
-    registry.push_blob(repository, &signed.config).await?;
-    registry.push_blob(repository, &signed.envelope).await?;
-    registry.push_referrer(repository, artifact, &signed.manifest, media_type::NOTARY_SIGNATURE).await
+    sink.push_blob(repository, &signed.config).await?;
+    sink.push_blob(repository, &signed.envelope).await?;
+    sink.push_referrer(repository, artifact, &signed.manifest, media_type::NOTARY_SIGNATURE).await
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,7 @@
 //! [`Trust`](crate::policy::Trust), what this node believes. Neither is half read: a file that cannot be understood to its last byte is an
 //! error that names the file, the line and the remedy, and never a default.
 
+mod attach_profile;
 mod file;
 mod node;
 mod notation_dir;
@@ -13,7 +14,8 @@ mod signing_keys;
 mod trust_store;
 mod value;
 
-pub use file::{FileError, NotationFileError};
+pub use attach_profile::{AttachProfile, AttachProfileError, RevocationChoice};
+pub use file::{FileError, NotationFileError, write_whole};
 pub use node::{
     CacheConfig, ContainerdConfig, GateConfig, LimitConfig, LocalImageConfig, LogConfig, LogFormat, NodeConfig,
     NodeConfigError, RegistryConfig, SocketConfig,

@@ -3,8 +3,10 @@
 //! Follows the Notary "Signing and Verification Workflow" and signature specification, "OCI Signature Storage". The
 //! current form of the manifest is written: an artifact type and the empty config.
 
+mod build_output;
 mod holder;
 mod local;
+mod payload_index;
 
 use std::collections::BTreeMap;
 
@@ -16,8 +18,12 @@ use crate::oci::{Blob, Descriptor, DigestAlgorithm, media_type};
 use crate::pki::{Certificate, PrivateKeyError, SignatureAlgorithm, Stamp, TimestampToken};
 use crate::remedy::{Code, Remedy};
 
+pub use build_output::{BuildOutput, BuiltImage, InvalidBuildOutput, MAX_BUILD_OUTPUT, MAX_BUILT_IMAGES};
 pub use holder::HolderError;
 pub use local::{KeyMismatch, LocalKey};
+pub use payload_index::{
+    InvalidPayloadIndex, MAX_PAYLOAD_INDEX, PAYLOAD_INDEX_FILE, PayloadEntry, PayloadIndex, PayloadKind,
+};
 
 /// Keys of annotations that belong to Notary (signature specification, "Payload").
 const RESERVED_PREFIX: &str = "io.cncf.notary";
@@ -130,6 +136,16 @@ pub struct Signed {
     pub manifest: Blob,
 }
 
+impl Signed {
+    /// What stores an envelope. The same envelope gives the same bytes each time: the manifest's time of creation is the
+    /// signing time.
+    pub fn storing(envelope: Blob, artifact: &Descriptor, chain: &[Certificate], signing_time: Timestamp) -> Self {
+        let config = Blob::of(media_type::EMPTY, b"{}".to_vec());
+        let manifest = manifest(artifact, &envelope, &config, chain, whole_seconds(signing_time));
+        Self { envelope, config, manifest }
+    }
+}
+
 /// Signs an artifact: its payload in an envelope, and the manifest that stores it.
 pub fn sign(artifact: &Descriptor, request: &SignRequest, signer: &dyn Signer) -> Result<Signed, SignError> {
     prepare(artifact, request, signer).map(Unsealed::seal)
@@ -202,9 +218,7 @@ impl Unsealed<'_> {
         let unsigned = Unsigned { chain, signing_agent: SIGNING_AGENT, timestamp_signature };
         let bytes = self.draft.seal(&self.signature, unsigned);
         let envelope = Blob::of(self.format.media_type(), bytes);
-        let config = Blob::of(media_type::EMPTY, b"{}".to_vec());
-        let manifest = manifest(&self.artifact, &envelope, &config, chain, self.now);
-        Signed { envelope, config, manifest }
+        Signed::storing(envelope, &self.artifact, chain, self.now)
     }
 }
 

@@ -11,10 +11,23 @@ use crate::envelope::{Envelope, InvalidEnvelope, Payload, SignedAttributes};
 use crate::oci::{Descriptor, Digest, DigestAlgorithm};
 use crate::pki::{Certificate, Chain};
 
-/// What is known once the integrity holds.
-pub(super) struct Sound {
+/// What is known once the integrity holds: only [`check_integrity`] and [`examine`](super::examine) find it out.
+#[derive(Debug)]
+pub struct Sound {
     pub(super) chain: Chain,
     pub(super) payload: Payload,
+}
+
+impl Sound {
+    /// The signer's certificates, which need not be trusted by anybody.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+}
+
+/// The integrity of an envelope over this artifact, and nothing else: not who signed, nor whether it still counts.
+pub fn check_integrity(envelope: &Envelope, artifact: &Descriptor) -> Result<Sound, Problem> {
+    check(envelope, Target::Artifact(artifact))
 }
 
 /// The chain is one of Notary's profile, the algorithm is the key's own, the signature verifies, and the payload is about

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use evidence::{Evidence, Lists, Need};
+pub use integrity::{Sound, check_integrity};
 pub use outcome::{Check, Finding, Outcome, Problem, Signer, State};
 pub use revocation::{CertificateStatus, Relied, Revocation};
 pub use verdict::{Answer, Denial, Governing, Permit, SignatureReport, Verdict, VerdictInput, govern};

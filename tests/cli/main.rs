@@ -18,13 +18,16 @@ mod responders;
 mod authority;
 
 mod node;
+mod service;
 
+mod attach;
 mod bad_input;
 mod cert;
 mod doctor;
 mod hostile;
 mod inspect;
 mod ls;
+mod payload;
 mod revocation;
 mod sign;
 mod timestamp;

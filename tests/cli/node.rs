@@ -41,6 +41,11 @@ impl Node {
         node
     }
 
+    /// The home directory, in which every command runs.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// A path in the notation directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join("notation").join(name)

@@ -2,7 +2,19 @@
 
 use crate::node::Node;
 
-const COMMANDS: [&str; 8] = ["", "sign", "verify", "ls", "inspect", "cert", "cert generate-test", "cert add"];
+const COMMANDS: [&str; 11] = [
+    "",
+    "sign",
+    "verify",
+    "ls",
+    "inspect",
+    "cert",
+    "cert generate-test",
+    "cert add",
+    "payload",
+    "payload generate",
+    "attach",
+];
 
 #[test]
 fn every_command_has_help() {
@@ -46,6 +58,13 @@ fn wrong_usage_is_told_apart_from_every_answer() {
         "cert add --store acme",
         "cert add ROOT.pem",
         "cert generate-test",
+        "payload generate --image-info images.txt",
+        "payload generate --image-info images.txt --output-dir payloads --jobs 65",
+        "attach",
+        "attach --payload-dir payloads --index payloads/payload-index.json",
+        "attach --payload-dir payloads --profile production --trust-store ca:release",
+        "attach --payload-dir payloads --profiles attach.toml",
+        "attach --payload-dir payloads --trust-store release",
     ];
     for arguments in wrong {
         let ran = node.run(arguments).exits(2);

@@ -37,7 +37,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
             return Err(Refusal::new("signing in an OCI image layout is not there yet"));
         };
         let signed = sign(&artifact.descriptor, &request, key.as_ref()).map_err(|error| refused(&error))?;
-        let stored = store(registry, &artifact.repository, &artifact.descriptor, &signed).await;
+        let stored = store(registry.as_ref(), &artifact.repository, &artifact.descriptor, &signed).await;
         stored.map_err(|error| Refusal::of(&error))?;
         output::say(&format!("Successfully signed {}", artifact.pinned()));
         Ok(())

@@ -8,6 +8,8 @@ use crate::remedy::cut;
 const OVERWRITE: &str = "\r\x1b[K";
 /// So that it stays one line on a terminal of 80 columns.
 const WIDTH: usize = 78;
+/// How long a bar is, which leaves room for what it is about and for the numbers.
+const BAR: usize = 40;
 
 /// A line on stderr where that is a terminal, and nothing where it is not.
 #[derive(Default)]
@@ -24,6 +26,14 @@ impl Progress {
             let _ = stderr.flush();
             self.is_shown = true;
         }
+    }
+
+    /// Shows how far something has come.
+    pub(in crate::cli) fn show_bar(&mut self, doing: &str, done: usize, all: usize, failed: usize) {
+        let full = (done * BAR).checked_div(all).unwrap_or(BAR).min(BAR);
+        let bar = format!("{}{}", "#".repeat(full), "-".repeat(BAR - full));
+        let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+        self.show(&format!("{doing} [{bar}] {done}/{all}{failed}"));
     }
 
     /// Makes room for what is to stay.

@@ -1,0 +1,177 @@
+//! Attaching an envelope that was made elsewhere: `attach` and whatever else hands over envelopes go through here.
+//!
+//! Nothing is pushed but what its signer has made over exactly the artifact that the registry holds: an [`Attachable`] is
+//! there only once the integrity was checked, and [`attach`] asks the registry for the digest before it writes anything.
+//! The same envelope is attached once, however often it is handed over: the registry's own list says what is there.
+
+use super::sign::store;
+use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
+use crate::envelope::{Envelope, Format};
+use crate::oci::{Blob, Descriptor, Digest, Repository, SignatureManifest};
+use crate::pki::Certificate;
+use crate::remedy::{Code, Remedy};
+use crate::sign::Signed;
+use crate::source::{Referrers, Sink, Source, SourceError};
+use crate::verify::{Problem, check_integrity};
+
+/// How many signatures of one artifact are looked through for the same envelope. An artifact that is signed anew each day
+/// has so many after three years.
+const MAX_EXISTING: usize = 1000;
+
+/// An envelope of which it is known that its signer made it over this artifact. Whether anybody trusts the signer is for
+/// others to say.
+#[derive(Debug)]
+pub(super) struct Attachable {
+    artifact: Descriptor,
+    envelope: Envelope,
+    signed: Signed,
+    signer: Certificate,
+}
+
+impl Attachable {
+    /// The envelope in these bytes, if it is a whole one over exactly this artifact.
+    pub(super) fn check(artifact: &Descriptor, format: Format, bytes: Vec<u8>) -> Result<Self, Problem> {
+        let envelope = Envelope::parse(format.media_type(), &bytes, DEFAULT_ENVELOPE_SIZE);
+        let envelope = envelope.map_err(|error| Problem::of(&error))?;
+        let sound = check_integrity(&envelope, artifact)?;
+        let signing_time = envelope.signed_attributes().signing_time;
+        let blob = Blob::of(format.media_type(), bytes);
+        let stored = Signed::storing(blob, artifact, sound.chain().certificates(), signing_time);
+        Ok(Self { artifact: artifact.bare(), envelope, signed: stored, signer: sound.chain().leaf().clone() })
+    }
+
+    /// What was signed.
+    pub(super) fn artifact(&self) -> &Descriptor {
+        &self.artifact
+    }
+
+    /// The envelope, for whoever asks further whether it is to be trusted.
+    pub(super) fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// The descriptor of the envelope's bytes.
+    pub(super) fn envelope_descriptor(&self) -> &Descriptor {
+        self.signed.envelope.descriptor()
+    }
+
+    /// The certificate of whoever signed.
+    pub(super) fn signer(&self) -> &Certificate {
+        &self.signer
+    }
+}
+
+/// Where an envelope is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attached {
+    /// The digest of the signature manifest.
+    pub(super) signature: Digest,
+    /// Whether it was there before.
+    pub(super) was_there: bool,
+}
+
+/// Why an envelope was not attached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum AttachError {
+    /// The place cannot be asked, or has no such artifact.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The place holds the digest as something else.
+    #[error(
+        "{place} holds {} with {} bytes as {}, and {} bytes as {} were signed",
+        held.digest, held.size, held.media_type, signed.size, signed.media_type
+    )]
+    OtherSubject {
+        /// Where.
+        place: Repository,
+        /// What is held.
+        held: Box<Descriptor>,
+        /// What was signed.
+        signed: Box<Descriptor>,
+    },
+}
+
+impl Remedy for AttachError {
+    fn code(&self) -> Code {
+        match self {
+            Self::Source(error) => error.code(),
+            Self::OtherSubject { .. } => Code("subject-mismatch"),
+        }
+    }
+
+    fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Source(error) => error.remedy(),
+            Self::OtherSubject { .. } => {
+                Some("have what the registry holds signed: no verifier would accept this".into())
+            }
+        }
+    }
+}
+
+/// Attaches an envelope to its artifact in this repository, unless it is attached there already.
+pub(super) async fn attach<S: Source + Sink>(
+    place: &S,
+    repository: &Repository,
+    attachable: &Attachable,
+) -> Result<Attached, AttachError> {
+    if let Some(signature) = find(place, repository, attachable).await? {
+        return Ok(Attached { signature, was_there: true });
+    }
+    store(place, repository, &attachable.artifact, &attachable.signed).await?;
+    Ok(Attached { signature: attachable.signed.manifest.descriptor().digest.clone(), was_there: false })
+}
+
+/// The signature that holds this very envelope, if it is attached already. Writes nothing; an error where the artifact is
+/// not in the repository, or is there as something else.
+pub(super) async fn find<S: Source>(
+    place: &S,
+    repository: &Repository,
+    attachable: &Attachable,
+) -> Result<Option<Digest>, AttachError> {
+    let artifact = &attachable.artifact;
+    let held = place.resolve(&repository.at(artifact.digest.clone())).await?;
+    if !held.same_content(artifact) {
+        let (held, signed) = (Box::new(held), Box::new(artifact.clone()));
+        return Err(AttachError::OtherSubject { place: repository.clone(), held, signed });
+    }
+    let existing = signatures(place, repository, artifact).await?;
+    let own = &attachable.signed.manifest.descriptor().digest;
+    if existing.descriptors.iter().any(|existing| existing.digest == *own) {
+        return Ok(Some(own.clone()));
+    }
+    // Whoever attached it before may have written another manifest around it.
+    for signature in &existing.descriptors {
+        let envelope = envelope_of(place, repository, signature).await?;
+        if envelope.is_some_and(|envelope| envelope.digest == attachable.envelope_descriptor().digest) {
+            return Ok(Some(signature.digest.clone()));
+        }
+    }
+    Ok(None)
+}
+
+/// The signatures of an artifact, as the place lists them.
+pub(super) async fn signatures<S: Source>(
+    place: &S,
+    repository: &Repository,
+    artifact: &Descriptor,
+) -> Result<Referrers, SourceError> {
+    super::registry::signatures(place, repository, artifact, MAX_EXISTING).await
+}
+
+/// The envelope that a signature manifest points to; none where it is no signature, or is listed and not there.
+async fn envelope_of<S: Source>(
+    place: &S,
+    repository: &Repository,
+    signature: &Descriptor,
+) -> Result<Option<Descriptor>, SourceError> {
+    let manifest = match place.manifest(repository, signature).await {
+        // Somebody else's broken signature does not stand in the way of a good one.
+        Err(SourceError::NotFound { .. } | SourceError::WrongContent { .. } | SourceError::TooLarge { .. }) => {
+            return Ok(None);
+        }
+        manifest => manifest?,
+    };
+    Ok(SignatureManifest::parse(&signature.media_type, manifest.bytes()).ok().map(|manifest| manifest.envelope))
+}
