@@ -9,7 +9,7 @@ use super::{Output, output};
 use crate::envelope::limits::MAX_ENVELOPE_SIZE;
 use crate::envelope::{Envelope, Payload};
 use crate::oci::{Descriptor, Repository, SignatureManifest};
-use crate::pki::{Certificate, TimestampToken};
+use crate::pki::{Certificate, DistinguishedName, TimestampToken};
 use crate::source::Source;
 use crate::verify::Problem;
 
@@ -48,6 +48,9 @@ pub(super) struct Fields {
     pub(super) unsigned_attributes: UnsignedFields,
     pub(super) certificates: Vec<CertificateFields>,
     pub(super) signed_artifact: Option<Descriptor>,
+    /// The signature's own bytes, which a time-stamp is over.
+    #[serde(skip)]
+    pub(super) signature: Vec<u8>,
 }
 
 #[derive(Serialize)]
@@ -71,6 +74,9 @@ pub(super) struct UnsignedFields {
     pub(super) has_timestamp: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<TimestampFields>,
+    /// The time-stamp as it stands there.
+    #[serde(skip)]
+    pub(super) token: Option<Vec<u8>>,
 }
 
 /// What the time-stamp says, or why it cannot be read. Whether it is over this signature is for `verify` to say.
@@ -100,6 +106,10 @@ pub(super) struct CertificateFields {
     pub(super) fingerprint: String,
     pub(super) issued_to: String,
     pub(super) issued_by: String,
+    #[serde(skip)]
+    pub(super) subject: DistinguishedName,
+    #[serde(skip)]
+    pub(super) issuer: DistinguishedName,
     pub(super) not_before: Timestamp,
     pub(super) expiry: Timestamp,
 }
@@ -163,9 +173,11 @@ fn fields(envelope: &Envelope) -> Result<Fields, Problem> {
             signing_agent: unsigned.signing_agent.clone(),
             has_timestamp: unsigned.timestamp_signature.is_some(),
             timestamp: unsigned.timestamp_signature.as_deref().map(timestamp),
+            token: unsigned.timestamp_signature.clone(),
         },
         certificates: envelope.certificates().iter().map(|der| certificate(der)).collect::<Result<_, _>>()?,
         signed_artifact: artifact,
+        signature: envelope.signature().to_vec(),
     })
 }
 
@@ -188,13 +200,20 @@ fn timestamp(token: &[u8]) -> TimestampFields {
 
 fn certificate(der: &[u8]) -> Result<CertificateFields, Problem> {
     let certificate = Certificate::from_der(der).map_err(|error| Problem::of(&error))?;
-    Ok(CertificateFields {
+    Ok(certificate_fields(&certificate))
+}
+
+/// What a certificate says of itself.
+pub(super) fn certificate_fields(certificate: &Certificate) -> CertificateFields {
+    CertificateFields {
         fingerprint: certificate.thumbprint(),
         issued_to: certificate.subject().to_string(),
         issued_by: certificate.issuer().to_string(),
+        subject: certificate.subject().clone(),
+        issuer: certificate.issuer().clone(),
         not_before: certificate.not_before(),
         expiry: certificate.not_after(),
-    })
+    }
 }
 
 /// The JSON document as a tree of the same names, so that both forms always show the same.

@@ -41,7 +41,7 @@ impl RegistryArguments {
             Some(username) => Some((username, password_from_stdin()?)),
             None => None,
         };
-        Ok(RegistryAccess { insecure, given, own: None, docker: self.docker_config }.open())
+        Ok(RegistryAccess { insecure, given, own: None, docker: self.docker_config, lists_by_tag: false }.open())
     }
 }
 
@@ -55,6 +55,8 @@ pub(super) struct RegistryAccess {
     pub(super) own: Option<PathBuf>,
     /// The directory of docker's `config.json`, where it is not the usual one.
     pub(super) docker: Option<PathBuf>,
+    /// Whether what is stored is listed under the fallback tag in any case.
+    pub(super) lists_by_tag: bool,
 }
 
 impl RegistryAccess {
@@ -65,7 +67,8 @@ impl RegistryAccess {
             let docker = self.docker.or_else(default_docker_config).map(|directory| directory.join("config.json"));
             Credentials::Files(self.own.into_iter().chain(docker).collect())
         };
-        Registry::new(RegistryOptions { insecure: self.insecure, credentials, ..RegistryOptions::default() })
+        let (insecure, lists_by_tag) = (self.insecure, self.lists_by_tag);
+        Registry::new(RegistryOptions { insecure, credentials, lists_by_tag, ..RegistryOptions::default() })
     }
 }
 

@@ -23,7 +23,7 @@ impl RevocationArguments {
         Servers::new(RevocationOptions {
             allow_private: self.allow_private_responders,
             crl_dir: self.crl_dir,
-            cache_dir: cache_dir().map(|directory| directory.join("crl")),
+            cache_dir: crl_cache(),
             ..RevocationOptions::default()
         })
     }
@@ -33,6 +33,11 @@ impl RevocationArguments {
 /// often has them. Only a chain that ends at a trust anchor of the user's leads there.
 pub(super) fn as_notation_asks() -> Servers {
     RevocationArguments { crl_dir: None, allow_private_responders: true }.open()
+}
+
+/// The directory in which fetched lists are kept.
+pub(super) fn crl_cache() -> Option<PathBuf> {
+    cache_dir().map(|directory| directory.join("crl"))
 }
 
 /// Notation's cache: where its own variable says, else in the user's cache.

@@ -111,7 +111,7 @@ impl Authority {
 
     /// Only a stamp that holds gets into the envelope, and without one nothing is stored: whoever asked for a time-stamp
     /// relies on it when the certificate is long expired.
-    async fn stamp(&self, unsealed: Unsealed<'_>) -> Result<(Signed, Stamped), Failure> {
+    pub(super) async fn stamp(&self, unsealed: Unsealed<'_>) -> Result<(Signed, Stamped), Failure> {
         let anchors = std::slice::from_ref(&self.root);
         let stamping = self.authority.stamp(unsealed.signature(), unsealed.hash(), anchors);
         let (token, stamp) = stamping.await.map_err(|error| Failure::of(&error))?;

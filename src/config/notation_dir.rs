@@ -27,6 +27,7 @@ const BLOB_POLICY_FILE: &str = "trustpolicy.blob.json";
 #[derive(Clone, Debug)]
 pub struct NotationDir {
     path: PathBuf,
+    may_skip_everywhere: bool,
 }
 
 /// Why a trust policy could not be put into force.
@@ -150,12 +151,20 @@ impl Remedy for InvalidName {
 #[serde(rename_all = "camelCase")]
 struct NotationConfig {
     insecure_registries: Option<Vec<String>>,
+    signature_format: Option<String>,
 }
 
 impl NotationDir {
     /// The directory at this path. Nothing is read yet, and it need not be there.
     pub fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, may_skip_everywhere: false }
+    }
+
+    /// The same directory, whose policy may skip verification for every repository: only for the stand-in for the
+    /// reference implementation (see [`Policy::parse_allowing_unverified_everywhere`]).
+    #[must_use]
+    pub fn allowing_unverified_everywhere(self) -> Self {
+        Self { may_skip_everywhere: true, ..self }
     }
 
     /// The directory itself.
@@ -195,7 +204,12 @@ impl NotationDir {
     /// The policy in force, and the file it lies in.
     pub fn load_policy(&self) -> Result<(PathBuf, Policy), LoadError> {
         let (path, text) = self.read_policy();
-        parsed(path, text, Policy::parse)
+        parsed(path, text, |text| self.parse_policy(text))
+    }
+
+    /// The policy in a text, by the rules that hold for this directory.
+    pub fn parse_policy(&self, text: &[u8]) -> Result<Policy, InvalidPolicy> {
+        if self.may_skip_everywhere { Policy::parse_allowing_unverified_everywhere(text) } else { Policy::parse(text) }
     }
 
     fn read_policy(&self) -> (PathBuf, Result<Vec<u8>, FileError>) {
@@ -214,7 +228,7 @@ impl NotationDir {
     /// Puts a policy into force that holds by the rules, in the file of the older name: tools of that time read no other.
     pub fn import_policy(&self, text: &[u8]) -> Result<(), ImportError> {
         let path = self.path.join(OLD_POLICY_FILE);
-        Policy::parse(text).map_err(|source| LoadError::Invalid { path: path.clone(), source })?;
+        self.parse_policy(text).map_err(|source| LoadError::Invalid { path: path.clone(), source })?;
         let unwritable = |source| ImportError::Unwritable { path: path.clone(), source };
         let _lock = file::lock_directory(&self.path).map_err(unwritable)?;
         file::replace(&path, text).map_err(unwritable)
@@ -259,8 +273,16 @@ impl NotationDir {
 
     /// The registries that `config.json` allows to be asked without TLS, as written there. None where there is no file.
     pub fn insecure_registries(&self) -> Result<Vec<String>, NotationFileError> {
-        let config = file::read_json::<NotationConfig>(&self.path.join("config.json"))?;
-        Ok(config.and_then(|config| config.insecure_registries).unwrap_or_default())
+        Ok(self.config()?.and_then(|config| config.insecure_registries).unwrap_or_default())
+    }
+
+    /// The format of envelopes that `config.json` wishes for, as written there.
+    pub fn signature_format(&self) -> Result<Option<String>, NotationFileError> {
+        Ok(self.config()?.and_then(|config| config.signature_format))
+    }
+
+    fn config(&self) -> Result<Option<NotationConfig>, NotationFileError> {
+        file::read_json(&self.path.join("config.json"))
     }
 }
 

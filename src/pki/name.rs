@@ -14,6 +14,9 @@ use x509_cert::name::Name;
 /// characters; twenty of those at four bytes a character would be 8 KiB.
 pub const MAX_NAME_SIZE: usize = 8 * 1024;
 
+/// The types that the reference implementation knows, in the order in which it writes them.
+const REFERENCE_ORDER: [&str; 9] = ["SERIALNUMBER", "CN", "OU", "O", "POSTALCODE", "STREET", "L", "ST", "C"];
+
 /// The attributes of a subject or issuer, in the order of the certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DistinguishedName(Vec<Attribute>);
@@ -56,6 +59,21 @@ impl DistinguishedName {
         })
     }
 
+    /// The name as the Notary Project's reference implementation writes it: in a fixed order of types whatever the
+    /// certificate's, values of one type joined by `+`, of several common names the last, other types at the end.
+    pub fn in_reference_order(&self) -> String {
+        let of_kind = |kind: &str| self.0.iter().filter(move |attribute| attribute.kind == kind).collect::<Vec<_>>();
+        let last_of = |kind: &str| of_kind(kind).pop().into_iter().collect();
+        let others =
+            self.0.iter().rev().filter(|other| !REFERENCE_ORDER.contains(&&*other.kind)).map(|other| vec![other]);
+        let groups = REFERENCE_ORDER.iter().map(|kind| match *kind {
+            "CN" | "SERIALNUMBER" => last_of(kind),
+            kind => of_kind(kind),
+        });
+        let joined = |group: Vec<&Attribute>| group.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
+        groups.chain(others).filter(|group| !group.is_empty()).map(joined).collect::<Vec<_>>().join(",")
+    }
+
     /// Whether every value can be decoded.
     pub(super) fn is_text(&self) -> bool {
         self.0.iter().all(|attribute| matches!(attribute.value, Value::Text(_)))
@@ -74,13 +92,19 @@ impl fmt::Display for DistinguishedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, attribute) in self.0.iter().rev().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            write!(f, "{comma}{}=", attribute.kind)?;
-            match &attribute.value {
-                Value::Text(text) => write_escaped(f, text)?,
-                Value::Opaque(der) => write!(f, "#{}", hex::encode(der))?,
-            }
+            write!(f, "{comma}{attribute}")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=", self.kind)?;
+        match &self.value {
+            Value::Text(text) => write_escaped(f, text),
+            Value::Opaque(der) => write!(f, "#{}", hex::encode(der)),
+        }
     }
 }
 

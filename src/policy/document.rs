@@ -38,6 +38,12 @@ impl Policy {
         Self::read(text, Selection::by_repository())
     }
 
+    /// The same, for the stand-in for the reference implementation, which also takes a statement that skips verification
+    /// for every repository. The specification forbids it, and no gate of this node reads a policy so.
+    pub fn parse_allowing_unverified_everywhere(text: &[u8]) -> Result<Self, InvalidPolicy> {
+        Self::read(text, Selection::by_repository_allowing_unverified_everywhere())
+    }
+
     /// The policy for blobs in the bytes of a `trustpolicy.blob.json`.
     pub fn parse_blob(text: &[u8]) -> Result<Self, InvalidPolicy> {
         Self::read(text, Selection::by_name())
@@ -79,7 +85,8 @@ impl Policy {
             return Err(within(file.fault(value, PolicyFault::DuplicateName { first })));
         }
         let reach = self.selection.read(file, &object, &name, &self.statements).map_err(within)?;
-        let statement = Statement::read(file, &object, &name, reach).map_err(within)?;
+        let fault_of_skip = self.selection.fault_of_skip(&reach);
+        let statement = Statement::read(file, &object, &name, reach, fault_of_skip).map_err(within)?;
         self.statements.push(statement);
         Ok(())
     }
@@ -92,7 +99,7 @@ impl Policy {
 
     /// The same for `registry/repository` as text, which is compared as it stands.
     pub fn statement_for_scope(&self, repository: &str) -> Option<&Statement> {
-        let Selection::ByRepository { named, elsewhere } = &self.selection else { return None };
+        let Selection::ByRepository { named, elsewhere, .. } = &self.selection else { return None };
         let index = named.get(repository).copied().or(*elsewhere)?;
         self.statements.get(index)
     }

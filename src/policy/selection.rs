@@ -26,6 +26,8 @@ pub(super) enum Selection {
         named: BTreeMap<String, usize>,
         /// The statement with the scope `*`.
         elsewhere: Option<usize>,
+        /// Whether the statement with the scope `*` may skip verification.
+        may_skip_elsewhere: bool,
     },
     /// For blobs.
     ByName {
@@ -43,7 +45,11 @@ pub(super) enum Reach {
 
 impl Selection {
     pub(super) fn by_repository() -> Self {
-        Self::ByRepository { named: BTreeMap::new(), elsewhere: None }
+        Self::ByRepository { named: BTreeMap::new(), elsewhere: None, may_skip_elsewhere: false }
+    }
+
+    pub(super) fn by_repository_allowing_unverified_everywhere() -> Self {
+        Self::ByRepository { named: BTreeMap::new(), elsewhere: None, may_skip_elsewhere: true }
     }
 
     pub(super) fn by_name() -> Self {
@@ -67,7 +73,7 @@ impl Selection {
         before: &[Statement],
     ) -> Result<Reach, InvalidPolicy> {
         match self {
-            Self::ByRepository { named, elsewhere } => read_scopes(file, object, |scope| {
+            Self::ByRepository { named, elsewhere, .. } => read_scopes(file, object, |scope| {
                 let first = match scope {
                     Scope::Any => elsewhere.replace(before.len()),
                     Scope::Repository(repository) => named.insert(repository.clone(), before.len()),
@@ -81,16 +87,15 @@ impl Selection {
             }),
         }
     }
-}
 
-impl Reach {
     /// The fault of a statement that governs this and skips verification, where there is one: nobody may wave through
     /// what no statement was written for.
-    pub(super) fn fault_of_skip(&self) -> Option<PolicyFault> {
-        match self {
-            Self::Repositories(scopes) if scopes.contains(&Scope::Any) => Some(PolicyFault::SkipEverywhere),
-            Self::Blobs { global: true } => Some(PolicyFault::SkipGlobal),
-            Self::Repositories(_) | Self::Blobs { .. } => None,
+    pub(super) fn fault_of_skip(&self, reach: &Reach) -> Option<PolicyFault> {
+        match (self, reach) {
+            (Self::ByRepository { may_skip_elsewhere: true, .. }, _) => None,
+            (_, Reach::Repositories(scopes)) if scopes.contains(&Scope::Any) => Some(PolicyFault::SkipEverywhere),
+            (_, Reach::Blobs { global: true }) => Some(PolicyFault::SkipGlobal),
+            (_, Reach::Repositories(_) | Reach::Blobs { .. }) => None,
         }
     }
 }

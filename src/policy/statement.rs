@@ -36,9 +36,10 @@ impl Statement {
         object: &Object<'_>,
         name: &str,
         reach: Reach,
+        fault_of_skip: Option<PolicyFault>,
     ) -> Result<Self, InvalidPolicy> {
         let (level, verify_timestamp) = read_judging(file, object)?;
-        if let Some(fault) = reach.fault_of_skip().filter(|_| level.name() == LevelName::Skip) {
+        if let Some(fault) = fault_of_skip.filter(|_| level.name() == LevelName::Skip) {
             return Err(file.fault(object.value(), fault));
         }
         let (trust_stores, identities) = read_trust(file, object, level.name())?;

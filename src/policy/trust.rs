@@ -44,11 +44,21 @@ pub enum InvalidTrustStore {
     #[error("the trust store `{0}` is not written `type:name`")]
     NoKind(String),
     /// What stands before the colon is not a type.
-    #[error("the trust store type `{0}` is none of ca, signingAuthority, tsa")]
-    Kind(String),
+    #[error("the trust store type `{kind}` is none of ca, signingAuthority, tsa")]
+    Kind {
+        /// The type as written.
+        kind: String,
+        /// What follows the colon.
+        name: String,
+    },
     /// What follows the colon could lead out of the directory of trust stores, or is not in the specification's alphabet.
-    #[error("the trust store name `{0}` is not made of letters, digits, `_`, `-` and `.`, or is dots alone")]
-    Name(String),
+    #[error("the trust store name `{name}` is not made of letters, digits, `_`, `-` and `.`, or is dots alone")]
+    Name {
+        /// The type.
+        kind: StoreKind,
+        /// The name as written.
+        name: String,
+    },
 }
 
 impl Remedy for InvalidTrustStore {
@@ -58,8 +68,8 @@ impl Remedy for InvalidTrustStore {
 
     fn remedy(&self) -> Option<String> {
         Some(match self {
-            Self::NoKind(_) | Self::Kind(_) => "write `ca:NAME`, `signingAuthority:NAME` or `tsa:NAME`".into(),
-            Self::Name(_) => "choose a name of letters, digits, `_`, `.` and `-`, and not of dots alone".into(),
+            Self::NoKind(_) | Self::Kind { .. } => "write `ca:NAME`, `signingAuthority:NAME` or `tsa:NAME`".into(),
+            Self::Name { .. } => "choose a name of letters, digits, `_`, `.` and `-`, and not of dots alone".into(),
         })
     }
 }
@@ -100,7 +110,11 @@ impl TrustStore {
     /// The store of this kind and name.
     pub fn new(kind: StoreKind, name: impl Into<String>) -> Result<Self, InvalidTrustStore> {
         let name = name.into();
-        if is_safe_name(&name) { Ok(Self { kind, name }) } else { Err(InvalidTrustStore::Name(excerpt(&name))) }
+        if is_safe_name(&name) {
+            Ok(Self { kind, name })
+        } else {
+            Err(InvalidTrustStore::Name { kind, name: excerpt(&name) })
+        }
     }
 
     /// What its anchors vouch for.
@@ -122,7 +136,7 @@ impl FromStr for TrustStore {
         let kind = [StoreKind::Ca, StoreKind::SigningAuthority, StoreKind::Tsa]
             .into_iter()
             .find(|known| known.as_str() == kind)
-            .ok_or_else(|| InvalidTrustStore::Kind(excerpt(kind)))?;
+            .ok_or_else(|| InvalidTrustStore::Kind { kind: excerpt(kind), name: excerpt(name) })?;
         Self::new(kind, name)
     }
 }
@@ -294,9 +308,9 @@ mod tests {
         }
         let error = |text: &str| text.parse::<TrustStore>().unwrap_err();
         assert_eq!(error("acme"), InvalidTrustStore::NoKind("acme".into()));
-        assert_eq!(error("CA:acme"), InvalidTrustStore::Kind("CA".into()));
+        assert_eq!(error("CA:acme"), InvalidTrustStore::Kind { kind: "CA".into(), name: "acme".into() });
         for name in ["", ".", "..", "...", "a/b", "a b", "a:b", "ä", "a\0"] {
-            assert!(matches!(error(&format!("ca:{name}")), InvalidTrustStore::Name(_)), "{name:?}");
+            assert!(matches!(error(&format!("ca:{name}")), InvalidTrustStore::Name { .. }), "{name:?}");
         }
     }
 

@@ -49,6 +49,12 @@ pub trait Responders: Send + Sync {
 
     /// The time that one question may spend with asking, over all its signatures.
     fn patience(&self) -> Duration;
+
+    /// Whether to go on asking when one certificate is known to be revoked: for people who want to see everything. It
+    /// changes no verdict.
+    fn asks_everybody(&self) -> bool {
+        false
+    }
 }
 
 /// How long an answer may be kept.

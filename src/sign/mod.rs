@@ -140,7 +140,18 @@ impl Signed {
     /// What stores an envelope. The same envelope gives the same bytes each time: the manifest's time of creation is the
     /// signing time.
     pub fn storing(envelope: Blob, artifact: &Descriptor, chain: &[Certificate], signing_time: Timestamp) -> Self {
-        let config = Blob::of(media_type::EMPTY, b"{}".to_vec());
+        Self::storing_with(media_type::EMPTY, envelope, artifact, chain, signing_time)
+    }
+
+    /// With a config of this type: the empty one, or that of a signature in a manifest of the older form.
+    fn storing_with(
+        config_type: &str,
+        envelope: Blob,
+        artifact: &Descriptor,
+        chain: &[Certificate],
+        signing_time: Timestamp,
+    ) -> Self {
+        let config = Blob::of(config_type, b"{}".to_vec());
         let manifest = manifest(artifact, &envelope, &config, chain, whole_seconds(signing_time));
         Self { envelope, config, manifest }
     }
@@ -165,7 +176,16 @@ pub fn prepare<'s>(
     let to_be_signed = draft.to_be_signed();
     let signature = signer.sign(&to_be_signed)?;
     check_signature(signer, &to_be_signed, &signature)?;
-    Ok(Unsealed { format: request.format, draft, signature, signer, artifact: artifact.bare(), now })
+    Ok(Unsealed {
+        format: request.format,
+        draft,
+        signature,
+        signer,
+        artifact: artifact.bare(),
+        now,
+        agent: SIGNING_AGENT,
+        is_typed_by_config: false,
+    })
 }
 
 /// No signature is used that a verifier would refuse: tokens and plugins may hold another key than their certificate says.
@@ -186,9 +206,24 @@ pub struct Unsealed<'s> {
     signer: &'s dyn Signer,
     artifact: Descriptor,
     now: Timestamp,
+    agent: &'static str,
+    is_typed_by_config: bool,
 }
 
 impl Unsealed<'_> {
+    /// The same, in a manifest of the older form, whose type is that of its config: notation 1.3 sees no other in an image
+    /// layout.
+    #[must_use]
+    pub fn typed_by_config(self) -> Self {
+        Self { is_typed_by_config: true, ..self }
+    }
+
+    /// The same, made by this agent as far as anybody reads it: the unsigned attribute is for information only.
+    #[must_use]
+    pub fn with_agent(self, agent: &'static str) -> Self {
+        Self { agent, ..self }
+    }
+
     /// What a time-stamp must be over.
     pub fn signature(&self) -> &[u8] {
         &self.signature
@@ -215,10 +250,11 @@ impl Unsealed<'_> {
 
     fn into_signed(self, timestamp_signature: Option<&[u8]>) -> Signed {
         let chain = self.signer.chain();
-        let unsigned = Unsigned { chain, signing_agent: SIGNING_AGENT, timestamp_signature };
+        let unsigned = Unsigned { chain, signing_agent: self.agent, timestamp_signature };
         let bytes = self.draft.seal(&self.signature, unsigned);
         let envelope = Blob::of(self.format.media_type(), bytes);
-        Signed::storing(envelope, &self.artifact, chain, self.now)
+        let config_type = if self.is_typed_by_config { media_type::NOTARY_SIGNATURE } else { media_type::EMPTY };
+        Signed::storing_with(config_type, envelope, &self.artifact, chain, self.now)
     }
 }
 
@@ -252,7 +288,8 @@ fn manifest(artifact: &Descriptor, envelope: &Blob, config: &Blob, chain: &[Cert
     struct SignatureManifest<'a> {
         schema_version: u8,
         media_type: &'a str,
-        artifact_type: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        artifact_type: Option<&'a str>,
         config: &'a Descriptor,
         layers: [&'a Descriptor; 1],
         subject: Descriptor,
@@ -263,7 +300,8 @@ fn manifest(artifact: &Descriptor, envelope: &Blob, config: &Blob, chain: &[Cert
     let document = SignatureManifest {
         schema_version: 2,
         media_type: media_type::IMAGE_MANIFEST,
-        artifact_type: media_type::NOTARY_SIGNATURE,
+        artifact_type: Some(media_type::NOTARY_SIGNATURE)
+            .filter(|_| config.descriptor().media_type == media_type::EMPTY),
         config: config.descriptor(),
         layers: [envelope.descriptor()],
         subject: artifact.bare(),

@@ -60,6 +60,7 @@ pub type Lists = Arc<[Arc<[u8]>]>;
 pub struct Evidence {
     lists: Lists,
     lists_problem: Option<Problem>,
+    asks_everybody: bool,
     remembered: BTreeMap<Need, Arc<[u8]>>,
     answers: BTreeMap<Need, Result<Arc<[u8]>, Problem>>,
 }
@@ -72,6 +73,17 @@ impl Evidence {
             Ok(lists) => Self { lists, ..Self::default() },
             Err(problem) => Self { lists_problem: Some(problem), ..Self::default() },
         }
+    }
+
+    /// The same, for whoever wants to know about every certificate, also once one of them is known to be revoked.
+    #[must_use]
+    pub fn asking_everybody(self, asks_everybody: bool) -> Self {
+        Self { asks_everybody, ..self }
+    }
+
+    /// Whether everybody is asked, also when one answer has decided.
+    pub(super) fn asks_everybody(&self) -> bool {
+        self.asks_everybody
     }
 
     /// Adds an answer to an earlier question. It counts while it is good; otherwise it is as if it were not there.

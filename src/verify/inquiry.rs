@@ -21,8 +21,8 @@ pub(super) enum Step {
     NotRevocable,
     /// Somebody whose word counts has said something.
     Answered { reading: Reading, source: String, evidence: Vec<Relied>, problems: Vec<Problem> },
-    /// This has to be fetched first.
-    Needs(Need),
+    /// This has to be fetched first; and what stood in the way of those who were asked before.
+    Needs(Need, Vec<Problem>),
     /// Everybody was asked, and nobody has said anything that counts.
     Unanswered(Vec<Problem>),
 }
@@ -60,6 +60,7 @@ impl<'e> Inquiry<'e> {
             Some(Step::Answered { reading, source, evidence, .. }) => {
                 Step::Answered { reading, source, evidence, problems }
             }
+            Some(Step::Needs(need, _)) => Step::Needs(need, problems),
             Some(step) => step,
             None if certificate.names_revocation_source() || self.evidence.lists_problem().is_some() => {
                 Step::Unanswered(problems)
@@ -169,7 +170,7 @@ impl<'e> Inquiry<'e> {
             Some(Step::Answered { reading, evidence, .. }) if reading.status == Status::Good => {
                 Ok(Some(Said { reading, evidence }))
             }
-            Some(Step::Needs(need)) => Err(Fault::Needs(need)),
+            Some(Step::Needs(need, _)) => Err(Fault::Needs(need)),
             Some(_) => Err(fault(format!("the OCSP responder `{}` was revoked", responder.subject()))),
             None => Err(fault(format!("whether the OCSP responder `{}` was revoked is unknown", responder.subject()))),
         }
@@ -219,7 +220,7 @@ fn settle(source: &str, said: Answer, problems: &mut Vec<Problem>) -> Option<Ste
         Ok(Said { reading, evidence }) => {
             Some(Step::Answered { reading, source: source.to_owned(), evidence, problems: Vec::new() })
         }
-        Err(Fault::Needs(need)) => Some(Step::Needs(need)),
+        Err(Fault::Needs(need)) => Some(Step::Needs(need, Vec::new())),
         Err(Fault::Unusable(mut problem)) => {
             problem.message = format!("{source}: {}", problem.message);
             problems.push(problem);

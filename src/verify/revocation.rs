@@ -87,13 +87,13 @@ impl Survey {
         let mut survey = Self::default();
         for (certificate, issuer) in chain.iter().zip(chain.iter().skip(1)) {
             let step = inquiry.step(certificate, issuer);
-            if let Step::Needs(need) = &step {
+            if let Step::Needs(need, _) = &step {
                 survey.needs.push(need.clone());
             }
             survey.statuses.push(CertificateStatus::of(certificate, step));
         }
         // A certain revocation decides; nothing that is still missing could change it.
-        if survey.revoked().is_some() {
+        if survey.revoked().is_some() && !evidence.asks_everybody() {
             survey.needs.clear();
         }
         survey
@@ -157,10 +157,11 @@ impl CertificateStatus {
                 Self { status, revoked_at, source: Some(source), until: Some(until), evidence, problems, ..empty }
             }
             Step::Unanswered(problems) => Self { problems, ..empty },
-            Step::Needs(need) => {
+            Step::Needs(need, mut problems) => {
                 let message = format!("{} {} was not asked", need.kind(), need.url());
                 let remedy = "ask it, and decide again";
-                Self { problems: vec![Problem::new("revocation-unchecked", &message, remedy)], ..empty }
+                problems.push(Problem::new("revocation-unchecked", &message, remedy));
+                Self { problems, ..empty }
             }
         }
     }

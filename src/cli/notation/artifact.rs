@@ -8,7 +8,7 @@ use crate::cli::registry::{RegistryAccess, signatures};
 use crate::oci::{Descriptor, Digest, Reference, Repository, Tag};
 use crate::source::layout::Layout;
 use crate::source::registry::Registry;
-use crate::source::{Referrers, Source, SourceError};
+use crate::source::{Referrers, Sink, Source, SourceError};
 
 const REGISTRY_FORM: &str = "Expecting <registry>/<repository>:<tag> or <registry>/<repository>@<digest>";
 const LAYOUT_FORM: &str = "Expecting <file_path>:<tag> or <file_path>@<digest>";
@@ -32,6 +32,13 @@ pub(super) enum Place {
 
 impl Place {
     pub(super) fn source(&self) -> &dyn Source {
+        match self {
+            Self::Registry(registry) => registry.as_ref(),
+            Self::Layout(layout) => layout,
+        }
+    }
+
+    pub(super) fn sink(&self) -> &dyn Sink {
         match self {
             Self::Registry(registry) => registry.as_ref(),
             Self::Layout(layout) => layout,
@@ -80,14 +87,19 @@ impl Artifact {
 pub(super) const MAY_HAVE_MOVED: &str =
     "resolved digest may not point to the same signed artifact, as tags are mutable.";
 
-/// How many signatures are looked at.
+/// How many signatures are looked at. Tells of the flag that the commands which read have had.
 pub(super) fn max_signatures(parsed: &Parsed) -> Result<usize, Refusal> {
     let number = parsed.number("max-signatures");
-    usize::try_from(number)
-        .ok()
-        .filter(|number| *number > 0)
-        .ok_or_else(|| Refusal(format!("max-signatures value {number} must be a positive number")))
+    let limit = usize::try_from(number).ok().filter(|number| *number > 0);
+    let limit = limit.ok_or_else(|| Refusal(format!("max-signatures value {number} must be a positive number")))?;
+    if parsed.has("allow-referrers-api") {
+        output::warn(&format!("{REFERRERS_API_DEPRECATED}."));
+    }
+    Ok(limit)
 }
+
+pub(super) const REFERRERS_API_DEPRECATED: &str =
+    "Warning: flag '--allow-referrers-api' is deprecated and will be removed in future versions";
 
 /// The repository as typed, and the reference. The name must be whole: a shorter one stands for another place here than
 /// with other tools.
@@ -163,7 +175,12 @@ pub(super) fn open_registry(parsed: &Parsed, repository: &Repository) -> Result<
     let password = environment::or_variable(parsed.text("password"), "NOTATION_PASSWORD");
     let own = environment::configuration().path().join("config.json");
     let given = (!username.is_empty() || !password.is_empty()).then_some((username, password));
-    Ok(RegistryAccess { insecure, given, own: Some(own), docker: None }.open())
+    Ok(RegistryAccess { insecure, given, own: Some(own), docker: None, lists_by_tag: lists_by_tag(parsed) }.open())
+}
+
+/// Whether signatures are listed under the fallback tag even by a registry that lists them itself. Only `sign` has the flag.
+fn lists_by_tag(parsed: &Parsed) -> bool {
+    parsed.is_on("force-referrers-tag") && !parsed.is_on("allow-referrers-api")
 }
 
 fn unresolved(error: &SourceError, typed: &str, is_layout: bool) -> Refusal {

@@ -130,8 +130,8 @@ fn details(certificate: &Certificate) -> String {
     format!(
         "{}\nIssuer: {}\nSubject: {}\nValid from: {}\nValid to: {}\nIsCA: {}\nSHA256 Thumbprint: {}",
         "-".repeat(80),
-        certificate.issuer(),
-        certificate.subject(),
+        certificate.issuer().in_reference_order(),
+        certificate.subject().in_reference_order(),
         certificate.not_before().strftime(TIME),
         certificate.not_after().strftime(TIME),
         certificate.is_ca(),

@@ -11,6 +11,7 @@ pub(super) fn configuration() -> NotationDir {
         let base = named("XDG_CONFIG_HOME").or_else(|| Some(named("HOME")?.join(".config")));
         base.unwrap_or_default().join("notation")
     }))
+    .allowing_unverified_everywhere()
 }
 
 /// The directory with the plugins: in `NOTATION_LIBEXEC`, or in that of the configuration.

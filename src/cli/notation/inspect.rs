@@ -11,8 +11,9 @@ use super::flags::Parsed;
 use super::list::{over_the_limit, without_signature};
 use super::output::Node;
 use super::{Refusal, Said, block_on, output};
-use crate::cli::inspect::{CertificateFields, Fields, read};
+use crate::cli::inspect::{CertificateFields, Fields, certificate_fields, read};
 use crate::oci::{Descriptor, media_type};
+use crate::pki::TimestampToken;
 
 /// The form of a time in C's `asctime`, which the text has.
 const TEXT_TIME: &str = "%a %b %e %H:%M:%S %Y";
@@ -36,19 +37,35 @@ struct Signature<'a> {
     signature_algorithm: &'a str,
     signed_attributes: BTreeMap<&'static str, String>,
     user_defined_attributes: Option<&'a BTreeMap<String, String>>,
-    unsigned_attributes: BTreeMap<&'static str, &'a str>,
-    certificates: Vec<Certificate<'a>>,
+    unsigned_attributes: BTreeMap<&'static str, Unsigned<'a>>,
+    certificates: Vec<Certificate>,
     signed_artifact: Option<SignedArtifact<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Certificate<'a> {
+struct Certificate {
     #[serde(rename = "SHA256Fingerprint")]
-    fingerprint: &'a str,
-    issued_to: &'a str,
-    issued_by: &'a str,
+    fingerprint: String,
+    issued_to: String,
+    issued_by: String,
     expiry: String,
+}
+
+/// An unsigned attribute.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Unsigned<'a> {
+    Text(&'a str),
+    Stamp(Stamp),
+    NoStamp { error: String },
+}
+
+/// What a time-stamp says, and the certificates that it holds.
+#[derive(Serialize)]
+struct Stamp {
+    timestamp: String,
+    certificates: Vec<Certificate>,
 }
 
 #[derive(Serialize)]
@@ -76,7 +93,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
                 Err(problem) => {
                     is_any_skipped = true;
                     output::warn(&format!(
-                        "Error: unable to inspect signature {}: {}",
+                        "Warning: Skipping signature {} because of error: {}",
                         descriptor.digest, problem.message
                     ));
                 }
@@ -117,20 +134,14 @@ fn document(media_type: &str, signatures: &[(&Descriptor, Fields)]) -> Result<St
 }
 
 fn signature<'a>(descriptor: &Descriptor, fields: &'a Fields) -> Signature<'a> {
-    let certificate = |certificate: &'a CertificateFields| Certificate {
-        fingerprint: &certificate.fingerprint,
-        issued_to: &certificate.issued_to,
-        issued_by: &certificate.issued_by,
-        expiry: time(certificate.expiry, JSON_TIME),
-    };
     Signature {
         media_type: &fields.media_type,
         digest: descriptor.digest.to_string(),
         signature_algorithm: &fields.signature_algorithm,
         signed_attributes: signed_attributes(fields, JSON_TIME).into_iter().collect(),
         user_defined_attributes: Some(&fields.user_defined_attributes).filter(|metadata| !metadata.is_empty()),
-        unsigned_attributes: unsigned_attributes(fields).into_iter().collect(),
-        certificates: fields.certificates.iter().map(certificate).collect(),
+        unsigned_attributes: unsigned_attributes(fields, JSON_TIME).into_iter().collect(),
+        certificates: fields.certificates.iter().map(|fields| certificate(fields, JSON_TIME)).collect(),
         signed_artifact: fields.signed_artifact.as_ref().map(|artifact| SignedArtifact {
             media_type: &artifact.media_type,
             digest: artifact.digest.to_string(),
@@ -153,8 +164,38 @@ fn signed_attributes(fields: &Fields, form: &str) -> Vec<(&'static str, String)>
     attributes
 }
 
-fn unsigned_attributes(fields: &Fields) -> Vec<(&'static str, &str)> {
-    fields.unsigned_attributes.signing_agent.iter().map(|agent| ("signingAgent", agent.as_str())).collect()
+fn unsigned_attributes<'a>(fields: &'a Fields, form: &str) -> Vec<(&'static str, Unsigned<'a>)> {
+    let unsigned = &fields.unsigned_attributes;
+    let agent = unsigned.signing_agent.iter().map(|agent| ("signingAgent", Unsigned::Text(agent)));
+    let stamp = unsigned.token.iter().map(|token| ("timestampSignature", stamp(token, &fields.signature, form)));
+    agent.chain(stamp).collect()
+}
+
+/// What the time-stamp says, if it is over this signature. Nobody's word is asked for: nothing is judged here.
+fn stamp(token: &[u8], signature: &[u8], form: &str) -> Unsigned<'static> {
+    let read = TimestampToken::parse(token).and_then(|token| Ok((token.unverified_window(signature)?, token)));
+    match read {
+        Ok(((earliest, latest), token)) => Unsigned::Stamp(Stamp {
+            timestamp: format!("[{}, {}]", time(earliest, form), time(latest, form)),
+            certificates: token
+                .unverified_certificates()
+                .iter()
+                .map(|held| certificate(&certificate_fields(held), form))
+                .collect(),
+        }),
+        Err(error) => Unsigned::NoStamp {
+            error: format!("failed to parse timestamp countersignature: {}", Refusal::of(&error).0),
+        },
+    }
+}
+
+fn certificate(fields: &CertificateFields, form: &str) -> Certificate {
+    Certificate {
+        fingerprint: fields.fingerprint.clone(),
+        issued_to: fields.subject.in_reference_order(),
+        issued_by: fields.issuer.in_reference_order(),
+        expiry: time(fields.expiry, form),
+    }
 }
 
 fn tree(descriptor: &Descriptor, fields: &Fields) -> Node {
@@ -164,17 +205,12 @@ fn tree(descriptor: &Descriptor, fields: &Fields) -> Node {
     };
     let signed = signed_attributes(fields, TEXT_TIME).into_iter().map(|(key, value)| (key.to_owned(), value));
     let metadata = fields.user_defined_attributes.iter().map(|(key, value)| (key.clone(), value.clone()));
-    let unsigned = unsigned_attributes(fields).into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let certificates = fields.certificates.iter().map(|certificate| {
-        Node::of(
-            format!("SHA256 fingerprint: {}", certificate.fingerprint),
-            vec![
-                Node::leaf(format!("issued to: {}", certificate.issued_to)),
-                Node::leaf(format!("issued by: {}", certificate.issued_by)),
-                Node::leaf(format!("expiry: {}", time(certificate.expiry, TEXT_TIME))),
-            ],
-        )
-    });
+    let unsigned = unsigned_attributes(fields, TEXT_TIME).into_iter().map(|(key, value)| unsigned_node(key, value));
+    let certificates = fields
+        .certificates
+        .iter()
+        .map(|fields| certificate(fields, TEXT_TIME))
+        .map(|certificate| certificate_node(&certificate));
     let artifact = fields.signed_artifact.iter().flat_map(|artifact| {
         [
             Node::leaf(format!("media type: {}", artifact.media_type)),
@@ -189,9 +225,34 @@ fn tree(descriptor: &Descriptor, fields: &Fields) -> Node {
             Node::leaf(format!("signature algorithm: {}", fields.signature_algorithm)),
             pairs("signed attributes", signed.collect()),
             pairs("user defined attributes", metadata.collect()),
-            pairs("unsigned attributes", unsigned.collect()),
+            Node::of("unsigned attributes", unsigned.collect()),
             Node::of("certificates", certificates.collect()),
             Node::of("signed artifact", artifact.collect()),
+        ],
+    )
+}
+
+fn unsigned_node(key: &str, value: Unsigned<'_>) -> Node {
+    match value {
+        Unsigned::Text(text) => Node::leaf(format!("{key}: {text}")),
+        Unsigned::Stamp(Stamp { timestamp, certificates }) => Node::of(
+            "timestamp signature",
+            vec![
+                Node::leaf(format!("timestamp: {timestamp}")),
+                Node::of("certificates", certificates.iter().map(certificate_node).collect()),
+            ],
+        ),
+        Unsigned::NoStamp { error } => Node::of("timestamp signature", vec![Node::leaf(format!("error: {error}"))]),
+    }
+}
+
+fn certificate_node(certificate: &Certificate) -> Node {
+    Node::of(
+        format!("SHA256 fingerprint: {}", certificate.fingerprint),
+        vec![
+            Node::leaf(format!("issued to: {}", certificate.issued_to)),
+            Node::leaf(format!("issued by: {}", certificate.issued_by)),
+            Node::leaf(format!("expiry: {}", certificate.expiry)),
         ],
     )
 }

@@ -4,6 +4,7 @@
 //! A file here knows arguments and words only. What is verified, signed, read and stored is done where `pratique`'s own
 //! commands have it done.
 
+mod account;
 mod artifact;
 mod cert;
 mod duration;
@@ -13,11 +14,15 @@ mod help;
 mod inspect;
 mod key;
 mod list;
+mod log;
 mod login;
 mod output;
 mod plugin;
 mod policy;
+mod policy_fault;
+mod servers;
 mod sign;
+mod timestamping;
 mod tree;
 mod verify;
 mod version;
@@ -159,6 +164,7 @@ impl Command {
         self.check_stages(path, &parsed, is_experimental)?;
         self.check_required(&parsed)?;
         self.groups.iter().try_for_each(|group| group.check(&parsed))?;
+        log::begin(&parsed);
         (self.run)(&parsed)
     }
 
@@ -195,12 +201,6 @@ impl Command {
             "Warning: This feature is experimental and may not be fully tested or completed and may be deprecated. \
              Report any issues to \"https://github/notaryproject/notation\"",
         );
-        for flag in given.iter().filter(|flag| flag.stage == Stage::Deprecated) {
-            output::warn(&format!(
-                "Warning: flag '--{}' is deprecated and will be removed in future versions{}",
-                flag.long, flag.usage
-            ));
-        }
         Ok(())
     }
 

@@ -5,22 +5,22 @@ use std::fs;
 use super::artifact::system_words;
 use super::cert::is_confirmed;
 use super::flags::Parsed;
-use super::{Refusal, Said, environment, output};
-use crate::config::{ImportError, LoadError};
-use crate::policy::{Policy, PolicyFault};
+use super::{Refusal, Said, environment, output, policy_fault};
+use crate::config::{FileError, ImportError, LoadError};
+use crate::policy::PolicyFault;
 
 /// A policy that is in force is not replaced without a yes. One that breaks the rules is not in force.
 pub(super) fn import(parsed: &Parsed) -> Said {
     let (file, directory) = (parsed.first(), environment::configuration());
     let text = fs::read(file)
         .map_err(|error| Refusal(format!("failed to read trust policy file: open {file}: {}", system_words(&error))))?;
-    Policy::parse(&text).map_err(|invalid| match invalid.fault() {
+    directory.parse_policy(&text).map_err(|invalid| match invalid.fault() {
         PolicyFault::Json(_) | PolicyFault::Malformed(_) => {
             let is_cut_off = invalid.to_string().contains("EOF");
             let words = if is_cut_off { "unexpected end of JSON input".to_owned() } else { invalid.to_string() };
             Refusal(format!("failed to parse trust policy configuration: {words}"))
         }
-        _ => Refusal(format!("failed to validate trust policy: trust policy: {invalid}")),
+        _ => Refusal(format!("failed to validate trust policy: {}", policy_fault::words(&invalid))),
     })?;
     if directory.load_policy().is_ok() {
         if parsed.is_on("force") {
@@ -47,12 +47,16 @@ pub(super) fn show(_: &Parsed) -> Said {
             "failed to show trust policy as the trust policy file does not exist.\n\
              You can import one using `notation policy import <path-to-policy.json>`",
         ),
-        error => Refusal(format!("failed to load trust policy configuration, {}", Refusal::of(&error).0)),
+        LoadError::Unreadable { path, source: FileError::Io(source) } => {
+            Refusal(format!("failed to show trust policy: open {}: {}", path.display(), system_words(&source)))
+        }
+        error => Refusal(format!("failed to show trust policy: {}", Refusal::of(&error).0)),
     })?;
-    if let Err(invalid) = Policy::parse(&text) {
+    if let Err(invalid) = directory.parse_policy(&text) {
         output::warn(&format!(
-            "Error: {invalid}\nExisting trust policy configuration is invalid, you may update or create a new one via \
-             `notation policy import <path-to-policy.json>`"
+            "Error: {}\nExisting trust policy configuration is invalid, you may update or create a new one via \
+             `notation policy import <path-to-policy.json>`",
+            policy_fault::words(&invalid)
         ));
     }
     output::to_stdout_whole(&text);

@@ -1,22 +1,24 @@
 //! `notation sign`: signs an artifact and stores the signature beside it.
 
-use super::artifact::{Artifact, Place};
+use super::artifact::{Artifact, Place, REFERRERS_API_DEPRECATED};
 use super::flags::Parsed;
-use super::{Refusal, Said, block_on, duration, environment, output};
+use super::version::SIGNING_AGENT;
+use super::{Refusal, Said, block_on, duration, environment, output, timestamping};
 use crate::cli::sign::store;
 use crate::cli::signing_key;
 use crate::clock;
+use crate::config::NotationDir;
 use crate::envelope::Format;
-use crate::sign::{SignError, SignRequest, sign};
+use crate::sign::{SignError, SignRequest, prepare};
 
 const TAGS_MOVE: &str = "tags are mutable and a tag reference can point to a different artifact than the one signed.";
 
 pub(super) fn run(parsed: &Parsed) -> Said {
-    if parsed.has("timestamp-url") {
-        return Err(Refusal::new(match parsed.text("timestamp-url") {
-            "" => "timestamping: tsa url cannot be empty",
-            _ => "timestamping: signing with a time-stamp is not there yet",
-        }));
+    timestamping::check_arguments(parsed)?;
+    if parsed.has("allow-referrers-api") {
+        let instead =
+            if parsed.is_on("allow-referrers-api") { ", use '--force-referrers-tag=false' instead" } else { "" };
+        output::warn(&format!("{REFERRERS_API_DEPRECATED}{instead}."));
     }
     if parsed.has("plugin") {
         return Err(Refusal::new("signing with a plugin is not there yet"));
@@ -30,22 +32,34 @@ pub(super) fn run(parsed: &Parsed) -> Said {
         "signing-key-unknown" => Refusal(format!("signing key {} not found", name.unwrap_or_default())),
         _ => Refusal::from_failure(failure),
     })?;
-    let request = request(parsed)?;
+    let request = request(parsed, &directory)?;
+    let authority = timestamping::authority(parsed)?;
     block_on(async {
         let artifact = Artifact::resolve(parsed, "sign", TAGS_MOVE).await?;
-        let Place::Registry(registry) = &artifact.place else {
-            return Err(Refusal::new("signing in an OCI image layout is not there yet"));
+        let unsealed = prepare(&artifact.descriptor, &request, key.as_ref()).map_err(|error| refused(&error))?;
+        let unsealed = match artifact.place {
+            Place::Registry(_) => unsealed.with_agent(SIGNING_AGENT),
+            Place::Layout(_) => unsealed.with_agent(SIGNING_AGENT).typed_by_config(),
         };
-        let signed = sign(&artifact.descriptor, &request, key.as_ref()).map_err(|error| refused(&error))?;
-        let stored = store(registry.as_ref(), &artifact.repository, &artifact.descriptor, &signed).await;
+        let signed = match &authority {
+            Some(authority) => timestamping::stamp(authority, unsealed, parsed).await?,
+            None => unsealed.seal(),
+        };
+        let stored = store(artifact.place.sink(), &artifact.repository, &artifact.descriptor, &signed).await;
         stored.map_err(|error| Refusal::of(&error))?;
         output::say(&format!("Successfully signed {}", artifact.pinned()));
         Ok(())
     })
 }
 
-fn request(parsed: &Parsed) -> Result<SignRequest, Refusal> {
-    let format = match parsed.text("signature-format") {
+fn request(parsed: &Parsed, directory: &NotationDir) -> Result<SignRequest, Refusal> {
+    // A file that cannot be read does not say anything else than the default.
+    let configured = directory.signature_format().ok().flatten().filter(|format| !format.is_empty());
+    let format = match configured.as_deref().filter(|_| !parsed.has("signature-format")) {
+        Some(configured) => configured,
+        None => parsed.text("signature-format"),
+    };
+    let format = match format {
         "jws" => Format::Jws,
         "cose" => Format::Cose,
         other => {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::account::Account;
 use super::artifact::{Artifact, MAY_HAVE_MOVED, Place, max_signatures};
 use super::flags::Parsed;
-use super::{Refusal, Said, block_on, environment, output};
-use crate::cli::revocation::as_notation_asks;
+use super::servers::NotedServers;
+use super::{Refusal, Said, block_on, environment, output, policy_fault};
 use crate::clock;
 use crate::config::LoadError;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
@@ -14,7 +15,7 @@ use crate::judge::{Bounds, Places, Question, examine_and_show};
 use crate::oci::{Blob, Repository};
 use crate::policy::{StoreProblem, Trust};
 use crate::remedy::Remedy as _;
-use crate::verify::{Answer, Finding, Verdict};
+use crate::verify::{Answer, Verdict};
 
 const QUICK_START: &str =
     "To create a trust policy, see: https://notaryproject.dev/docs/quickstart/#create-a-trust-policy";
@@ -27,7 +28,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     let max_signatures = max_signatures(parsed)?;
     let trust = environment::configuration().load_trust().map_err(|error| no_policy(&error))?;
     let user_metadata = parsed.pairs("user-metadata")?;
-    let servers = as_notation_asks();
+    let servers = NotedServers::open();
     block_on(async {
         let artifact = Artifact::resolve(parsed, "verify", MAY_HAVE_MOVED).await?;
         let question = Question {
@@ -50,7 +51,16 @@ fn no_policy(error: &LoadError) -> Refusal {
         LoadError::Invalid { source, .. } if source.code().as_str() == "policy-malformed" => {
             format!("malformed trust policy. {QUICK_START}")
         }
-        error => Refusal::of(error).0,
+        LoadError::Invalid { source, .. } => policy_fault::words(source),
+        LoadError::Unreadable { path, .. } => match error.code().as_str() {
+            "policy-symlink" | "policy-not-a-file" => {
+                format!("trust policy is not a regular file (symlinks are not supported). {QUICK_START}")
+            }
+            _ => format!(
+                "unable to read trust policy due to file permissions, please verify the permissions of {}",
+                path.display()
+            ),
+        },
     })
 }
 
@@ -60,22 +70,23 @@ fn scope(parsed: &Parsed, artifact: &Artifact) -> Result<Repository, Refusal> {
     let scope = parsed.text("scope");
     scope.parse().map_err(|_| {
         Refusal(format!(
-            "signature verification failed: registry scope {scope:?} is not valid, make sure it is a fully qualified \
-             repository without the scheme, protocol or tag. For example domain.com/my/repository or a local scope \
-             like local/myOCILayout"
+            "signature verification failed: registry scope {scope:?} is not valid, {}",
+            policy_fault::SCOPE_FORM
         ))
     })
 }
 
 fn tell(verdict: &Verdict, envelope: Option<&Blob>, artifact: &Artifact, trust: &Trust) -> Said {
     let pinned = artifact.pinned();
+    let told = Account::new(trust, envelope);
+    told.log(verdict);
     match (verdict.answer(), verdict.code.as_str()) {
         (Answer::Admit, "verification-skipped") => {
             output::say(&format!("Trust policy is configured to skip signature verification for {pinned}"));
             Ok(())
         }
         (Answer::Admit, _) => {
-            verdict.findings.iter().filter(|finding| finding.is_logged()).for_each(|f| warn(f, verdict, trust));
+            told.warnings(verdict).iter().for_each(|warning| output::warn(warning));
             output::say(&format!("Successfully verified signature for {pinned}"));
             tell_metadata(envelope);
             Ok(())
@@ -93,42 +104,6 @@ fn tell(verdict: &Verdict, envelope: Option<&Blob>, artifact: &Artifact, trust: 
         }
         (Answer::Inconclusive, _) => Err(without_answer(verdict, trust)),
     }
-}
-
-/// A check that failed and is only to be told.
-fn warn(finding: &Finding, verdict: &Verdict, trust: &Trust) {
-    let Some(problem) = finding.problem() else { return };
-    let words = match problem.code.as_str() {
-        "untrusted-signer" => "the signature's certificate chain does not contain any trusted certificate".to_owned(),
-        "untrusted-identity" => format!(
-            "signing certificate from the digital signature does not match the X.509 trusted identities {} defined in \
-             the trust policy {:?}",
-            identities(verdict, trust),
-            verdict.policy.as_ref().map_or("", |policy| &policy.statement)
-        ),
-        _ => problem.message.clone(),
-    };
-    output::warn(&format!("Warning: {} was set to \"log\" and failed with error: {words}", name(finding)));
-}
-
-/// The check by the name that it has in a trust policy.
-fn name(finding: &Finding) -> String {
-    serde_json::to_value(finding.check).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-/// `[map["C":"US" "O":"acme"]]`: the attributes of each trusted identity, by name.
-fn identities(verdict: &Verdict, trust: &Trust) -> String {
-    let statement = verdict.policy.as_ref().map_or("", |policy| &policy.statement);
-    let statement = trust.policy().statements().iter().find(|known| known.name() == statement);
-    let maps = statement.iter().flat_map(|statement| statement.identities().listed()).map(|identity| {
-        let pattern = identity.as_str().split_once(':').map_or("", |(_, pattern)| pattern);
-        let mut attributes: Vec<(&str, &str)> =
-            pattern.split(',').filter_map(|part| part.trim().split_once('=')).collect();
-        attributes.sort_unstable();
-        let pairs: Vec<String> = attributes.iter().map(|(name, value)| format!("{name:?}:{value:?}")).collect();
-        format!("map[{}]", pairs.join(" "))
-    });
-    format!("[{}]", maps.collect::<Vec<_>>().join(" "))
 }
 
 /// A trust store that cannot be used, or what else kept the question open.

@@ -121,7 +121,7 @@ pub(super) fn to_stderr(text: &str) {
 }
 
 /// The last guard: whatever the line was made of, it does not steer the terminal.
-fn safe(text: &str) -> String {
+pub(super) fn safe(text: &str) -> String {
     let line = |line: &str| line.split('\t').map(printable).collect::<Vec<_>>().join("\t");
     text.split('\n').map(line).collect::<Vec<_>>().join("\n")
 }

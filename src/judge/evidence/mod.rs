@@ -39,8 +39,7 @@ impl<'r> Gathering<'r> {
 
     /// Brings what the signature needs, and decides about it.
     pub async fn conclude(&mut self, examined: Examined<'_>, now: Timestamp) -> Outcome {
-        let mut evidence =
-            self.evidence.take().unwrap_or_else(|| Evidence::with_lists(aside(|| self.responders.lists())));
+        let mut evidence = self.evidence.take().unwrap_or_else(|| self.beginning());
         loop {
             // A stranger's chain of sixteen certificates takes tens of milliseconds.
             let needs: BTreeSet<Need> = aside(|| examined.needs(&evidence, now)).into_iter().collect();
@@ -55,6 +54,10 @@ impl<'r> Gathering<'r> {
         aside(|| self.keep(&outcome, &evidence, now));
         self.evidence = Some(evidence);
         outcome
+    }
+
+    fn beginning(&self) -> Evidence {
+        Evidence::with_lists(aside(|| self.responders.lists())).asking_everybody(self.responders.asks_everybody())
     }
 
     /// Looks for what was brought before. Whether anything was found that had not been looked at yet.

@@ -106,6 +106,20 @@ impl TimestampToken {
         read_certificates(&token).ok()?.into_iter().find(|certificate| is_named(certificate, &token.signer))
     }
 
+    /// The certificates in it, whoever they belong to.
+    pub fn unverified_certificates(&self) -> Vec<Certificate> {
+        let read = SignedData::parse(&self.der).ok().and_then(|token| read_certificates(&token).ok());
+        read.unwrap_or_default()
+    }
+
+    /// The first and the last instant that it may mean, of a token that is over this message. Who says so is not looked at.
+    pub fn unverified_window(&self, message: &[u8]) -> Result<(Timestamp, Timestamp), InvalidTimestamp> {
+        if self.info.hash.hash(message) != self.info.imprint {
+            return Err(InvalidTimestamp::OtherMessage);
+        }
+        self.info.window()
+    }
+
     /// Checks that the token is over this message and signed by an authority below one of these anchors, which are
     /// self-signed authorities.
     pub fn verify(&self, message: &[u8], anchors: &[Certificate]) -> Result<Stamp, InvalidTimestamp> {

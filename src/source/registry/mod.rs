@@ -57,6 +57,9 @@ pub struct RegistryOptions {
     pub insecure: Vec<String>,
     /// Where credentials come from.
     pub credentials: Credentials,
+    /// Whether a referrer that is stored is listed under the fallback tag in any case: for readers that know no referrers
+    /// API. Otherwise only where the registry does not list it itself.
+    pub lists_by_tag: bool,
     /// The time that one question may take in total.
     pub host_timeout: Duration,
     /// The time that a connection may take to open.
@@ -70,6 +73,7 @@ impl Default for RegistryOptions {
         Self {
             insecure: Vec::new(),
             credentials: Credentials::default(),
+            lists_by_tag: false,
             host_timeout: HOST_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
             first_pause: FIRST_PAUSE,

@@ -114,7 +114,7 @@ impl Call<'_> {
         let digest = manifest.descriptor().digest.as_str();
         let stored = self.put_manifest(digest, &manifest.descriptor().media_type, manifest.bytes().to_vec()).await?;
         let is_listed = stored.header(&OCI_SUBJECT) == Some(subject.digest.as_str());
-        if is_listed || self.has_referrers(&subject.digest).await? {
+        if !self.registry.options.lists_by_tag && (is_listed || self.has_referrers(&subject.digest).await?) {
             return Ok(());
         }
         self.list_by_tag(&subject.digest, &entry).await

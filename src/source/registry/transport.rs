@@ -271,7 +271,8 @@ impl<'a> Call<'a> {
         }
         // Other hosts' paths may hold tokens.
         let path = if self.endpoint.owns(url) { url.path() } else { "" };
-        tracing::trace!(method = %ask.method, host = %host_and_port(url), path, "asking");
+        let address = format!("{}://{}{path}", url.scheme(), host_and_port(url));
+        tracing::trace!(method = %ask.method, address, "asking");
         request.send().await.map_err(|error| network_error(&self.host(url), &error, self.limit))
     }
 

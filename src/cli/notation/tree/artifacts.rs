@@ -15,8 +15,7 @@ pub(super) const SIGN: Command = Command {
         USERNAME,
         PASSWORD,
         INSECURE,
-        Flag::new("allow-referrers-api", Kind::Switch, ", use '--force-referrers-tag=false' instead.")
-            .stage(Stage::Deprecated),
+        ALLOW_REFERRERS_API,
         Flag::new(
             "expiry",
             Kind::Duration,
@@ -64,6 +63,7 @@ pub(super) const SIGN: Command = Command {
         Group::Together(&["timestamp-url", "timestamp-root-cert"]),
         Group::Exclusive(&["key", "id"]),
         Group::Exclusive(&["key", "plugin"]),
+        Group::Exclusive(&["oci-layout", "force-referrers-tag", "allow-referrers-api"]),
     ],
     arity: |parsed| reference(parsed, "sign"),
     run: sign::run,

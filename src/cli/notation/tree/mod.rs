@@ -43,8 +43,8 @@ const INSECURE: Flag = Flag::new(
 );
 const MAX_SIGNATURES: Flag =
     Flag::new("max-signatures", Kind::Number, "maximum number of signatures to evaluate or examine").default("100");
-/// What it says when it is used stands in the place of its usage: it is never shown.
-const ALLOW_REFERRERS_API: Flag = Flag::new("allow-referrers-api", Kind::Switch, ".").stage(Stage::Deprecated);
+/// Its usage is never shown.
+const ALLOW_REFERRERS_API: Flag = Flag::new("allow-referrers-api", Kind::Switch, "").stage(Stage::Deprecated);
 const STORE: Flag = Flag::new("store", Kind::Text, "specify named store").short('s');
 const TYPE: Flag =
     Flag::new("type", Kind::Text, "specify trust store type, options: ca, signingAuthority, tsa").short('t');
