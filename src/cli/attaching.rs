@@ -4,11 +4,13 @@
 //! there only once the integrity was checked, and [`attach`] asks the registry for the digest before it writes anything.
 //! The same envelope is attached once, however often it is handed over: the registry's own list says what is there.
 
+use std::collections::BTreeSet;
+
 use super::sign::store;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
 use crate::envelope::{Envelope, Format};
 use crate::oci::{Blob, Descriptor, Digest, Repository, SignatureManifest};
-use crate::pki::Certificate;
+use crate::pki::{Certificate, Chain};
 use crate::remedy::{Code, Remedy};
 use crate::sign::Signed;
 use crate::source::{Referrers, Sink, Source, SourceError};
@@ -25,7 +27,7 @@ pub(super) struct Attachable {
     artifact: Descriptor,
     envelope: Envelope,
     signed: Signed,
-    signer: Certificate,
+    chain: Chain,
 }
 
 impl Attachable {
@@ -33,11 +35,11 @@ impl Attachable {
     pub(super) fn check(artifact: &Descriptor, format: Format, bytes: Vec<u8>) -> Result<Self, Problem> {
         let envelope = Envelope::parse(format.media_type(), &bytes, DEFAULT_ENVELOPE_SIZE);
         let envelope = envelope.map_err(|error| Problem::of(&error))?;
-        let sound = check_integrity(&envelope, artifact)?;
+        let chain = check_integrity(&envelope, artifact)?.into_chain();
         let signing_time = envelope.signed_attributes().signing_time;
         let blob = Blob::of(format.media_type(), bytes);
-        let stored = Signed::storing(blob, artifact, sound.chain().certificates(), signing_time);
-        Ok(Self { artifact: artifact.bare(), envelope, signed: stored, signer: sound.chain().leaf().clone() })
+        let signed = Signed::storing(blob, artifact, chain.certificates(), signing_time);
+        Ok(Self { artifact: artifact.bare(), envelope, signed, chain })
     }
 
     /// What was signed.
@@ -57,7 +59,17 @@ impl Attachable {
 
     /// The certificate of whoever signed.
     pub(super) fn signer(&self) -> &Certificate {
-        &self.signer
+        self.chain.leaf()
+    }
+
+    /// Whether the other envelope is by the same signer, and no later than this one. A signer who has renewed the certificate
+    /// is the same: the subject under the same root. A certificate that its owner has signed has no other root than
+    /// itself, and anybody can write its subject.
+    fn supersedes(&self, other: &Self) -> bool {
+        let (own, others) = (self.chain.certificates(), other.chain.certificates());
+        let is_renewed = self.signer().subject_der() == other.signer().subject_der() && own.last() == others.last();
+        let time = |attachable: &Self| attachable.envelope.signed_attributes().signing_time;
+        (own.first() == others.first() || is_renewed) && time(other) <= time(self)
     }
 }
 
@@ -160,18 +172,47 @@ pub(super) async fn signatures<S: Source>(
     super::registry::signatures(place, repository, artifact, MAX_EXISTING).await
 }
 
+/// The signatures that an envelope takes the place of: sound ones of the same signer over the same artifact, made no later.
+/// What stands in `kept`, by the digests of envelopes, stays.
+pub(super) async fn superseded<S: Source>(
+    place: &S,
+    repository: &Repository,
+    attachable: &Attachable,
+    kept: &BTreeSet<Digest>,
+) -> Result<Vec<Descriptor>, SourceError> {
+    let mut superseded = Vec::new();
+    for signature in signatures(place, repository, &attachable.artifact).await?.descriptors {
+        let Some(envelope) = envelope_of(place, repository, &signature).await? else { continue };
+        let Ok(format) = Format::from_media_type(&envelope.media_type) else { continue };
+        if kept.contains(&envelope.digest) {
+            continue;
+        }
+        let bytes = present(place.blob(repository, &envelope, DEFAULT_ENVELOPE_SIZE).await)?;
+        let other = bytes.map(|blob| Attachable::check(&attachable.artifact, format, blob.bytes().to_vec()));
+        if let Some(Ok(other)) = other
+            && attachable.supersedes(&other)
+        {
+            superseded.push(signature);
+        }
+    }
+    Ok(superseded)
+}
+
 /// The envelope that a signature manifest points to; none where it is no signature, or is listed and not there.
 async fn envelope_of<S: Source>(
     place: &S,
     repository: &Repository,
     signature: &Descriptor,
 ) -> Result<Option<Descriptor>, SourceError> {
-    let manifest = match place.manifest(repository, signature).await {
-        // Somebody else's broken signature does not stand in the way of a good one.
-        Err(SourceError::NotFound { .. } | SourceError::WrongContent { .. } | SourceError::TooLarge { .. }) => {
-            return Ok(None);
-        }
-        manifest => manifest?,
-    };
-    Ok(SignatureManifest::parse(&signature.media_type, manifest.bytes()).ok().map(|manifest| manifest.envelope))
+    let manifest = present(place.manifest(repository, signature).await)?;
+    let parse = |manifest: Blob| SignatureManifest::parse(&signature.media_type, manifest.bytes()).ok();
+    Ok(manifest.and_then(parse).map(|manifest| manifest.envelope))
+}
+
+/// The content, where it is there and sound: somebody else's broken signature does not stand in the way of a good one.
+fn present(answer: Result<Blob, SourceError>) -> Result<Option<Blob>, SourceError> {
+    match answer {
+        Err(SourceError::NotFound { .. } | SourceError::WrongContent { .. } | SourceError::TooLarge { .. }) => Ok(None),
+        answer => answer.map(Some),
+    }
 }

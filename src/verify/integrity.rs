@@ -20,8 +20,8 @@ pub struct Sound {
 
 impl Sound {
     /// The signer's certificates, which need not be trusted by anybody.
-    pub fn chain(&self) -> &Chain {
-        &self.chain
+    pub fn into_chain(self) -> Chain {
+        self.chain
     }
 }
 

@@ -6,7 +6,8 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    reason = "a test may end in a panic"
+    clippy::print_stderr,
+    reason = "a test may end in a panic, and says what cannot be repeated without being told"
 )]
 
 #[path = "../support/registry.rs"]
@@ -21,6 +22,8 @@ mod node;
 mod service;
 
 mod attach;
+mod attach_many;
+mod attach_trust;
 mod bad_input;
 mod cert;
 mod doctor;

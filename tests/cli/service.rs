@@ -29,6 +29,16 @@ impl Service {
         Self { key, format, now: clock::now() }
     }
 
+    /// The same, so many seconds ago.
+    pub fn earlier(self, seconds: i64) -> Self {
+        Self { now: self.now - jiff::SignedDuration::from_secs(seconds), ..self }
+    }
+
+    /// The same, at this instant.
+    pub fn at(self, time: &str) -> Self {
+        Self { now: time.parse().unwrap(), ..self }
+    }
+
     /// The envelope with this payload.
     pub fn envelope(&self, payload: &[u8]) -> Vec<u8> {
         let artifact = Payload::parse(payload).unwrap().target_artifact;
@@ -135,4 +145,18 @@ impl Release {
         let signatures = listing["signatures"].as_array().unwrap();
         signatures.iter().map(|signature| signature["digest"].as_str().unwrap().to_owned()).collect()
     }
+
+    /// The same, looked up in the registry itself and not asked for.
+    pub fn signatures(&self, number: usize) -> Vec<String> {
+        self.scene.registry.listed(REPOSITORY, &self.artifact(number).digest)
+    }
+}
+
+/// A seed for what happens at random: the one in the environment, or another each time. Printed, so that a run can be made
+/// again.
+pub fn seed() -> u64 {
+    let given = std::env::var("PRATIQUE_CHAOS_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| u64::from(std::process::id()));
+    eprintln!("PRATIQUE_CHAOS_SEED={seed}");
+    seed
 }

@@ -22,6 +22,8 @@
 mod connection;
 #[path = "registry/manifests.rs"]
 mod manifests;
+#[path = "registry/mood.rs"]
+mod mood;
 #[path = "registry/reply.rs"]
 mod reply;
 #[path = "registry/serve.rs"]
@@ -306,6 +308,37 @@ impl ScriptedRegistry {
     /// The next `times` writes to a tag are confirmed, but somebody overwrites them with what was there before.
     pub fn lose_tag_writes(&self, times: usize) {
         self.shared.store().lost_tag_writes = times;
+    }
+
+    /// From now on a third of the questions fail, each the first time alone; which ones, the seed says.
+    pub fn fail_at_random(&self, seed: u64) {
+        self.shared.store().mood = Some(mood::Mood::new(seed));
+    }
+
+    /// How many questions have failed so, and no more do.
+    pub fn calm_down(&self) -> usize {
+        self.shared.store().mood.take().map_or(0, |mood| mood.failed)
+    }
+
+    /// The digests that are listed for a subject: by the referrers API or, where that is not served, under the fallback tag.
+    pub fn listed(&self, repository: &str, subject: &Digest) -> Vec<String> {
+        let store = self.shared.store();
+        let at = (repository.to_owned(), subject.to_string());
+        let by_tag = || {
+            let (_, _, index) = store.manifest(repository, &subject.fallback_tag())?;
+            let index: serde_json::Value = serde_json::from_slice(&index).unwrap();
+            Some(index["manifests"].as_array().unwrap().clone())
+        };
+        let entries = if self.shared.script.referrers { store.referrers.get(&at).cloned() } else { by_tag() };
+        entries.into_iter().flatten().map(|entry| entry["digest"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Every manifest that refers to another, in this repository.
+    pub fn referring_manifests(&self, repository: &str) -> Vec<Digest> {
+        let store = self.shared.store();
+        let own = store.manifests.iter().filter(|((within, _), _)| within == repository);
+        let referring = own.filter(|(_, (_, bytes))| subject_of(bytes).is_some());
+        referring.map(|((_, digest), _)| digest.parse().unwrap()).collect()
     }
 
     /// No token given so far is accepted any more.

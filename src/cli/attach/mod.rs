@@ -8,6 +8,7 @@ mod demand;
 mod envelopes;
 mod work;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use clap::Args;
 use serde::Serialize;
 
 use self::demand::{Demand, TrustArguments};
-use self::work::{State, Task, Work};
+use self::work::{Manner, State, Task, Work};
 use super::attaching::{Attachable, Attached};
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
@@ -43,6 +44,9 @@ pub(super) struct Arguments {
     signatures: Option<PathBuf>,
     #[command(flatten)]
     trust: TrustArguments,
+    /// Once an envelope is attached, take older signatures of the same signer away. Needs to be told whom to trust.
+    #[arg(long)]
+    replace: bool,
     /// Look at everything, and write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -63,6 +67,11 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         (None, Some(index)) => index,
         (None, None) => return Err(Failure::usage("arguments-missing", "name the directory of the payloads".into())),
     };
+    if arguments.replace && !arguments.trust.is_given() {
+        // Whoever can write a certificate with the same subject could have the signer's signatures taken away.
+        let message = "`--replace` needs `--trust-store`, `--trust-root` or `--profile`".to_owned();
+        return Err(Failure::usage("replace-untrusted", message));
+    }
     let payloads = load_index(&index)?;
     let directory = arguments.notation_dir.open();
     let demand = arguments.trust.open(&directory)?;
@@ -71,7 +80,9 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let envelopes = arguments.signatures.unwrap_or_else(|| index.parent().map(Path::to_owned).unwrap_or_default());
     let servers = arguments.revocation.open();
     let Checked { tasks, mut lines } = check(&payloads, &envelopes, demand.as_ref(), &servers).await;
-    let states = Work::new(&registry, usize::from(arguments.jobs), arguments.dry_run).run(&tasks).await;
+    let (replaces, is_dry_run) = (arguments.replace, arguments.dry_run);
+    let manner = Manner { jobs: usize::from(arguments.jobs), replaces, is_dry_run };
+    let states = Work::new(&registry, manner).run(&tasks).await;
     lines.extend(tasks.iter().zip(states).map(|(task, state)| Line::of(task, state)));
     Ok(report(output, lines))
 }
@@ -150,6 +161,10 @@ struct Line {
     envelope: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signer: Option<String>,
+    /// The signatures that it has taken the place of, or would.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    replaced: Vec<Digest>,
+    /// Why it was not attached, or why older signatures are left.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem>,
 }
@@ -183,44 +198,51 @@ impl Line {
             file: None,
             envelope: None,
             signer: None,
+            replaced: Vec::new(),
             problem: None,
         }
     }
 
     fn of(task: &Task, state: State) -> Self {
         let envelope = &task.envelope;
-        let (state, signature, problem) = match state {
-            State::There(Attached { signature, was_there: true }) => (StateName::Present, Some(signature), None),
-            State::There(Attached { signature, was_there: false }) => (StateName::Attached, Some(signature), None),
-            State::Wanted => (StateName::WouldAttach, None, None),
-            State::Failed(problem) => (StateName::Failed, None, Some(problem)),
-        };
-        Self {
-            state,
-            signature,
-            problem,
+        let line = Self {
             file: Some(task.file.clone()),
             envelope: Some(envelope.envelope_descriptor().digest.clone()),
             signer: Some(printable(&envelope.signer().subject().to_string())),
             ..Self::about(&task.repository, &envelope.artifact().digest)
+        };
+        match state {
+            State::Good { attached: Some(Attached { signature, was_there }), replaced, left } => {
+                let state = if was_there { StateName::Present } else { StateName::Attached };
+                Self { state, signature: Some(signature), replaced, problem: left, ..line }
+            }
+            State::Good { attached: None, replaced, left } => {
+                Self { state: StateName::WouldAttach, replaced, problem: left, ..line }
+            }
+            State::Failed(problem) => Self { problem: Some(problem), ..line },
         }
     }
 
     fn text(&self) -> String {
         let file = self.file.as_ref().map(|file| format!(" ({})", file.display())).unwrap_or_default();
         let label = self.state.label();
-        match (&self.signature, &self.problem) {
-            (Some(signature), _) => format!("  {label:<12}  {}\n                {signature}", self.reference),
-            (None, Some(problem)) => {
-                format!(
-                    "  {label:<12}  {}{file}\n                [{}] {}",
-                    self.reference, problem.code, problem.message
-                )
-            }
-            (None, None) => format!("  {label:<12}  {}{file}", self.reference),
+        let mut text = match &self.signature {
+            Some(signature) => format!("  {label:<12}  {}\n{INDENT}{signature}", self.reference),
+            None => format!("  {label:<12}  {}{file}", self.reference),
+        };
+        // Writing to a string does not fail.
+        for replaced in &self.replaced {
+            let _ = write!(text, "\n{INDENT}in the place of {replaced}");
         }
+        if let Some(problem) = &self.problem {
+            let _ = write!(text, "\n{INDENT}[{}] {}", problem.code, problem.message);
+        }
+        text
     }
 }
+
+/// Where the second line of a signature begins.
+const INDENT: &str = "                ";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -230,6 +252,8 @@ struct Report {
     present: usize,
     would_attach: usize,
     failed: usize,
+    /// How many have their signature, and older ones beside it that should be gone.
+    not_replaced: usize,
     /// In the order of the references, those that failed first.
     signatures: Vec<Line>,
 }
@@ -237,12 +261,14 @@ struct Report {
 /// One that did not get its signature is a no, whatever the reason: the release is not signed.
 fn report(output: Output, mut lines: Vec<Line>) -> Exit {
     lines.sort_by(|a, b| (a.state, &a.reference, &a.file).cmp(&(b.state, &b.reference, &b.file)));
+    let not_replaced = lines.iter().filter(|line| line.state != StateName::Failed && line.problem.is_some()).count();
     let count = |state| lines.iter().filter(|line| line.state == state).count();
     let report = Report {
         attached: count(StateName::Attached),
         present: count(StateName::Present),
         would_attach: count(StateName::WouldAttach),
         failed: count(StateName::Failed),
+        not_replaced,
         signatures: lines,
     };
     output::print(output, &report, || {
@@ -252,7 +278,7 @@ fn report(output: Output, mut lines: Vec<Line>) -> Exit {
     if output == Output::Text {
         hints(&report.signatures);
     }
-    if report.failed == 0 { Exit::Done } else { Exit::Denied }
+    if report.failed == 0 && report.not_replaced == 0 { Exit::Done } else { Exit::Denied }
 }
 
 fn summary(report: &Report) -> String {
@@ -262,6 +288,7 @@ fn summary(report: &Report) -> String {
         (report.present, "there already"),
         (report.would_attach, "would be attached"),
         (report.failed, "without its signature"),
+        (report.not_replaced, "with older ones left"),
     ];
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();

@@ -4,7 +4,7 @@
 //! that is not there at all is not asked five hundred times. At the end everything is looked up once more: where a registry
 //! has no referrers API, signers elsewhere may have written the list anew meanwhile, and taken an entry out of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,11 +12,11 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::sleep;
 
-use crate::cli::attaching::{AttachError, Attachable, Attached, attach, find, signatures};
+use crate::cli::attaching::{AttachError, Attachable, Attached, attach, find, signatures, superseded};
 use crate::cli::output::Progress;
 use crate::oci::{Digest, Repository};
-use crate::source::SourceError;
 use crate::source::registry::Registry;
+use crate::source::{ImageSink as _, SourceError};
 use crate::verify::Problem;
 
 /// How often one envelope is tried to be attached. Within each try, the registry's client has asked each question up to
@@ -39,26 +39,47 @@ pub(super) struct Task {
 
 /// What has become of it.
 pub(super) enum State {
-    /// It is there, since now or since before.
-    There(Attached),
-    /// It is not there, and would be attached.
-    Wanted,
+    /// It is there, or would be but for the dry run.
+    Good {
+        /// Where it is; none where it would be attached.
+        attached: Option<Attached>,
+        /// The signatures that it has taken the place of, or would.
+        replaced: Vec<Digest>,
+        /// Why older ones are left that it should have.
+        left: Option<Problem>,
+    },
     /// It was not attached.
     Failed(Problem),
+}
+
+impl State {
+    fn good(attached: Option<Attached>) -> Self {
+        Self::Good { attached, replaced: Vec::new(), left: None }
+    }
+}
+
+/// How the work is done.
+#[derive(Clone, Copy)]
+pub(super) struct Manner {
+    /// How many envelopes at a time.
+    pub(super) jobs: usize,
+    /// Whether older signatures of the same signer go.
+    pub(super) replaces: bool,
+    /// Whether nothing is written.
+    pub(super) is_dry_run: bool,
 }
 
 /// Attaches or, in a dry run, looks whether it would.
 pub(super) struct Work<'a> {
     registry: &'a Registry,
-    jobs: usize,
-    is_dry_run: bool,
+    manner: Manner,
     /// How many envelopes in a row have found a registry unreachable, and why the last one did.
     unreachable: Mutex<HashMap<String, (usize, Problem)>>,
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn new(registry: &'a Registry, jobs: usize, is_dry_run: bool) -> Self {
-        Self { registry, jobs, is_dry_run, unreachable: Mutex::default() }
+    pub(super) fn new(registry: &'a Registry, manner: Manner) -> Self {
+        Self { registry, manner, unreachable: Mutex::default() }
     }
 
     /// What has become of each task, in their order.
@@ -66,8 +87,11 @@ impl<'a> Work<'a> {
         let everything: Vec<usize> = (0..tasks.len()).collect();
         let mut states: Vec<Option<State>> = tasks.iter().map(|_| None).collect();
         self.attach_all(tasks, &everything, &mut states).await;
-        if !self.is_dry_run {
+        if !self.manner.is_dry_run {
             self.confirm(tasks, &mut states).await;
+        }
+        if self.manner.replaces {
+            self.replace_all(tasks, &mut states).await;
         }
         states.into_iter().flatten().collect()
     }
@@ -76,7 +100,7 @@ impl<'a> Work<'a> {
         let (mut done, mut failed, mut progress) = (0, 0, Progress::default());
         let work = wanted.iter().filter_map(|index| Some((*index, tasks.get(*index)?)));
         let work = work.map(|(index, task)| async move { (index, self.attach_patiently(task).await) });
-        let mut work = futures_util::stream::iter(work).buffer_unordered(self.jobs);
+        let mut work = futures_util::stream::iter(work).buffer_unordered(self.manner.jobs);
         progress.show_bar("attaching", done, wanted.len(), failed);
         while let Some((index, state)) = work.next().await {
             done += 1;
@@ -112,12 +136,11 @@ impl<'a> Work<'a> {
     }
 
     async fn attach_once(&self, task: &Task) -> Result<State, AttachError> {
-        if self.is_dry_run {
+        if self.manner.is_dry_run {
             let found = find(self.registry, &task.repository, &task.envelope).await?;
-            let there = |signature| State::There(Attached { signature, was_there: true });
-            return Ok(found.map_or(State::Wanted, there));
+            return Ok(State::good(found.map(|signature| Attached { signature, was_there: true })));
         }
-        attach(self.registry, &task.repository, &task.envelope).await.map(State::There)
+        attach(self.registry, &task.repository, &task.envelope).await.map(|attached| State::good(Some(attached)))
     }
 
     /// Looks whether everything that was attached is listed, and attaches once more what is not.
@@ -139,7 +162,9 @@ impl<'a> Work<'a> {
     /// Those that were attached and are not listed. One of which that cannot be found out has failed.
     async fn lost(&self, tasks: &[Task], states: &mut [Option<State>]) -> Vec<usize> {
         let attached = states.iter().enumerate().filter_map(|(index, state)| match state {
-            Some(State::There(Attached { signature, was_there: false })) => Some((index, signature.clone())),
+            Some(State::Good { attached: Some(Attached { signature, was_there: false }), .. }) => {
+                Some((index, signature.clone()))
+            }
             _ => None,
         });
         let questions: Vec<_> =
@@ -147,7 +172,7 @@ impl<'a> Work<'a> {
         let questions = questions
             .into_iter()
             .map(|(index, task, signature)| async move { (index, self.is_listed(task, &signature).await) });
-        let answers: Vec<_> = futures_util::stream::iter(questions).buffer_unordered(self.jobs).collect().await;
+        let answers: Vec<_> = futures_util::stream::iter(questions).buffer_unordered(self.manner.jobs).collect().await;
         let mut lost = Vec::new();
         for (index, answer) in answers {
             match answer {
@@ -180,6 +205,37 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Takes away what the envelopes that are there now replace: the new one is there, and listed, before an old one goes.
+    async fn replace_all(&self, tasks: &[Task], states: &mut [Option<State>]) {
+        let kept = handed_over(tasks);
+        let good = tasks.iter().zip(states.iter_mut()).filter_map(|(task, state)| match state {
+            Some(State::Good { replaced, left, .. }) => Some((task, replaced, left)),
+            _ => None,
+        });
+        let kept = &kept;
+        let work = good.map(|(task, replaced, left)| async move {
+            if let Err(error) = self.replace(task, kept, replaced).await {
+                *left = Some(Problem::of(&error));
+            }
+        });
+        let mut work = futures_util::stream::iter(work.collect::<Vec<_>>()).buffer_unordered(self.manner.jobs);
+        while work.next().await.is_some() {}
+    }
+
+    async fn replace(&self, task: &Task, kept: &Kept<'_>, replaced: &mut Vec<Digest>) -> Result<(), SourceError> {
+        let nothing = BTreeSet::new();
+        let kept = kept.get(&place_of(task)).unwrap_or(&nothing);
+        let old = superseded(self.registry, &task.repository, &task.envelope, kept).await?;
+        for signature in old {
+            if !self.manner.is_dry_run {
+                let artifact = task.envelope.artifact();
+                self.registry.delete_referrer(&task.repository, artifact, &signature).await?;
+            }
+            replaced.push(signature.digest);
+        }
+        Ok(())
+    }
+
     /// Why the registry is not asked any more.
     fn given_up(&self, repository: &Repository) -> Option<Problem> {
         let hosts = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,6 +256,21 @@ impl<'a> Work<'a> {
             }
         }
     }
+}
+
+/// The envelopes of a run, by where they go: none of them replaces another.
+type Kept<'t> = BTreeMap<(&'t Repository, &'t Digest), BTreeSet<Digest>>;
+
+fn handed_over(tasks: &[Task]) -> Kept<'_> {
+    let mut kept = Kept::new();
+    for task in tasks {
+        kept.entry(place_of(task)).or_default().insert(task.envelope.envelope_descriptor().digest.clone());
+    }
+    kept
+}
+
+fn place_of(task: &Task) -> (&Repository, &Digest) {
+    (&task.repository, &task.envelope.artifact().digest)
 }
 
 fn is_passing(error: &AttachError) -> bool {

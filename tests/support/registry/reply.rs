@@ -21,8 +21,10 @@ pub enum Fault {
     Drip,
     /// A body that is shorter than announced; then the connection ends.
     Truncate,
-    /// The connection ends without an answer.
+    /// The connection ends without an answer, and nothing was done.
     Reset,
+    /// What was asked is done, and then the connection ends without an answer.
+    LostAnswer,
     /// The right number of bytes, but others.
     OtherBytes,
     /// More bytes than there should be, announced.
@@ -78,7 +80,7 @@ impl Reply {
                 return headers.iter().fold(reply, |reply, (name, value)| reply.with(name, value));
             }
             Fault::Redirect(to) => return Self::new(307, "").with("location", &to),
-            Fault::Hang | Fault::Reset => unreachable!("handled before there is an answer"),
+            Fault::Hang | Fault::Reset | Fault::LostAnswer => unreachable!("handled before there is an answer"),
             Fault::Drip => self.manner = Manner::Drip,
             Fault::Truncate => self.manner = Manner::Truncated,
             Fault::OtherBytes => self.body = self.body.iter().map(|byte| byte ^ 1).collect::<Vec<_>>().into(),

@@ -29,11 +29,17 @@ pub(super) async fn serve(
     };
     shared.requests.lock().unwrap().push(recorded.clone());
     let line = format!("{} {}?{}", recorded.method, recorded.path, recorded.query);
-    let fault = shared.store().take_fault(&line);
+    let fault = {
+        let mut store = shared.store();
+        store.take_fault(&line).or_else(|| store.mood.as_mut()?.fault(&recorded))
+    };
     match fault {
         None => shared.answer(&recorded).into_response(),
         Some(Fault::Hang) => std::future::pending().await,
-        Some(Fault::Reset) => {
+        Some(fault @ (Fault::Reset | Fault::LostAnswer)) => {
+            if matches!(fault, Fault::LostAnswer) {
+                shared.answer(&recorded);
+            }
             cut.0.store(true, Ordering::SeqCst);
             Response::new(Body::empty())
         }

@@ -7,6 +7,7 @@ use pratique::oci::Digest;
 use serde_json::{Value, json};
 
 use super::Fault;
+use super::mood::Mood;
 
 /// What is stored, by repository and then by digest or tag.
 #[derive(Default)]
@@ -19,6 +20,8 @@ pub(super) struct Store {
     pub faults: Vec<(String, Fault, usize)>,
     /// How many writes to a tag are confirmed, but overwritten at once.
     pub lost_tag_writes: usize,
+    /// Faults at random, beside those that are scripted.
+    pub mood: Option<Mood>,
     pub tokens: HashSet<String>,
     pub uploads: usize,
 }
