@@ -79,6 +79,7 @@
 //! | [`verify`] | findings, outcomes, verdicts, permits | `daemon`, `install` | `pratiqued`, and how containerd comes to ask it |
 //! | | | `effective`, `doctor`, `probe` | what containerd's configuration comes to, and the ways round the gates |
 //! | [`sign`] | a new signature and its manifest | `revocation` | what issuers say about their certificates |
+//! | | | `plugin` | programs of others that hold keys, or know whom to trust |
 //! | | | `cli` | the command line |
 //!
 //! Everybody may use [`remedy`]: each error has a stable [`Code`] and, where somebody can do something, a
@@ -117,6 +118,8 @@ pub mod judge;
 pub mod ledger;
 pub mod oci;
 pub mod pki;
+#[cfg(feature = "host")]
+pub mod plugin;
 pub mod policy;
 #[cfg(feature = "host")]
 pub mod probe;

@@ -17,6 +17,7 @@ const NOT_CODES: &[(&str, &str)] = &[
     ("docker-content-digest", "a header of registries"),
     ("force-referrers-tag", "a flag"),
     ("generate-test", "a command"),
+    ("get-plugin-metadata", "a command of plugins"),
     ("image-volumes", "a directory of CRI's"),
     ("insecure-registry", "a flag"),
     ("kebab-case", "serde's word"),
@@ -41,6 +42,7 @@ const NOT_CODES: &[(&str, &str)] = &[
     ("timestamp-url", "a flag"),
     ("trust-root", "a flag"),
     ("user-metadata", "a flag"),
+    ("verify-signature", "a command of plugins"),
 ];
 
 #[test]

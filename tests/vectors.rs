@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +22,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use pratique::config::NotationDir;
 use pratique::envelope::{Envelope, Format, limits::DEFAULT_ENVELOPE_SIZE};
-use pratique::judge::{Bounds, Gathering, Places, Question};
+use pratique::judge::{Bounds, Gathering, Places, Question, Witnesses};
 use pratique::oci::{Descriptor, Digest, DigestAlgorithm, Reference, media_type};
 use pratique::pki::Certificate;
+use pratique::plugin::{PluginFolder, VerifierOptions, Verifiers};
 use pratique::policy::{LevelName, Policy, Trust};
 use pratique::remedy::Remedy;
 use pratique::revocation::{AskError, Kept, Responders};
@@ -130,6 +132,9 @@ struct EnvelopeCase {
     user_metadata: BTreeMap<String, String>,
     /// What the network answers; without it, nobody may be asked.
     http: Option<BTreeMap<String, String>>,
+    /// The plugins that are installed, each with its script.
+    #[serde(default)]
+    plugins: BTreeMap<String, PathBuf>,
     expected: ExpectedVerdict,
 }
 
@@ -169,11 +174,27 @@ impl EnvelopeCase {
         let outcome = match Envelope::parse(&self.media_type, &read_envelope(&self.envelope), DEFAULT_ENVELOPE_SIZE) {
             Ok(envelope) => {
                 let network = Network { answers: self.http.as_ref() };
-                decide(&network, examine(&envelope, subject, statement, trust), now)
+                let plugins = self.installed();
+                let options = VerifierOptions { timeout: Duration::from_secs(60), ..VerifierOptions::default() };
+                let verifiers = Verifiers::new(PluginFolder::new(plugins.path().to_owned()), options);
+                let witnesses = Witnesses { responders: &network, plugins: &verifiers };
+                decide(witnesses, examine(&envelope, subject, statement, trust), now)
             }
             Err(error) => malformed(&error),
         };
         Verdict::of_signatures(input, statement, vec![SignatureReport { digest: None, outcome }], false)
+    }
+
+    /// A directory with the case's plugins.
+    fn installed(&self) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, script) in &self.plugins {
+            let program = folder.path().join(name).join(format!("notation-{name}"));
+            fs::create_dir(program.parent().unwrap()).unwrap();
+            fs::copy(vectors().join(script), &program).unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        folder
     }
 
     fn trust(&self) -> Trust {
@@ -185,8 +206,8 @@ impl EnvelopeCase {
     }
 }
 
-fn decide(network: &Network<'_>, examined: Examined<'_>, now: Timestamp) -> Outcome {
-    tokio::runtime::Runtime::new().unwrap().block_on(Gathering::from(network).conclude(examined, now))
+fn decide<'w>(witnesses: impl Into<Witnesses<'w>>, examined: Examined<'_>, now: Timestamp) -> Outcome {
+    tokio::runtime::Runtime::new().unwrap().block_on(Gathering::from(witnesses).conclude(examined, now))
 }
 
 /// The network as a case has it.

@@ -166,7 +166,7 @@ fn fields(envelope: &Envelope) -> Result<Fields, Problem> {
             signing_time: signed.signing_time,
             expiry: signed.expiry,
             verification_plugin: signed.plugin.as_ref().map(|plugin| plugin.name.clone()),
-            extended_critical: signed.extended_critical.clone(),
+            extended_critical: signed.extended_critical().map(str::to_owned).collect(),
         },
         user_defined_attributes: user_metadata.unwrap_or_default(),
         unsigned_attributes: UnsignedFields {

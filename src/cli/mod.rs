@@ -17,6 +17,7 @@ mod notation;
 mod notation_dir;
 mod output;
 mod payload;
+mod plugins;
 mod registry;
 mod revocation;
 mod sign;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
+use super::plugins::PluginArguments;
 use super::registry::{RegistryArguments, Target};
 use super::revocation::RevocationArguments;
 use super::{Output, output};
@@ -18,10 +19,9 @@ use crate::clock;
 use crate::config::NotationDir;
 use crate::envelope::Envelope;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
-use crate::judge::{Bounds, Gathering, Places, Question, examine};
+use crate::judge::{Bounds, Gathering, Places, Question, Witnesses, examine};
 use crate::oci::{Descriptor, MAX_MANIFEST_SIZE, Reference, parse_json};
 use crate::policy::Trust;
-use crate::revocation::Servers;
 use crate::verify::{Check, SignatureReport, Subject, Verdict, VerdictInput, govern, malformed};
 
 /// How long a registry may take in all, unless said otherwise: longer than at a hook, since a person waits.
@@ -47,6 +47,8 @@ pub(super) struct Arguments {
     registry: RegistryArguments,
     #[command(flatten)]
     revocation: RevocationArguments,
+    #[command(flatten)]
+    plugins: PluginArguments,
     #[command(flatten)]
     notation_dir: NotationDirArgument,
 }
@@ -78,12 +80,21 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
 
 /// The pairs as a map. A key given twice is an error: one of the two demands would be lost.
 pub(super) fn metadata(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Failure> {
+    unique(pairs, "user metadata", "user-metadata-duplicate")
+}
+
+/// The pairs of this kind as a map.
+pub(super) fn unique(
+    pairs: Vec<(String, String)>,
+    kind: &str,
+    code: &'static str,
+) -> Result<BTreeMap<String, String>, Failure> {
     let mut map = BTreeMap::new();
     for (key, value) in pairs {
         if map.contains_key(&key) {
-            let message = format!("the user metadata `{key}` is given twice");
+            let message = format!("the {kind} `{key}` is given twice");
             let remedy = Some("give each key once".to_owned());
-            return Err(Failure { remedy, ..Failure::usage("user-metadata-duplicate", message) });
+            return Err(Failure { remedy, ..Failure::usage(code, message) });
         }
         map.insert(key, value);
     }
@@ -93,7 +104,8 @@ pub(super) fn metadata(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     let directory = arguments.notation_dir.open();
     let user_metadata = metadata(arguments.user_metadata)?;
-    let servers = arguments.revocation.open();
+    let (servers, plugins) = (arguments.revocation.open(), arguments.plugins.open(&directory)?);
+    let witnesses = Witnesses { responders: &servers, plugins: &plugins };
     let verdict = match (arguments.image, arguments.detached) {
         (Some(image), _) => {
             let bounds = Bounds {
@@ -101,9 +113,9 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
                 max_signatures: usize::from(arguments.max_signatures),
                 envelope_size: DEFAULT_ENVELOPE_SIZE,
             };
-            in_registry(&image, user_metadata, bounds, arguments.registry, &servers, &directory).await?
+            in_registry(&image, user_metadata, bounds, arguments.registry, witnesses, &directory).await?
         }
-        (None, detached) => beside(detached, &user_metadata, &servers, &directory).await?,
+        (None, detached) => beside(detached, &user_metadata, witnesses, &directory).await?,
     };
     output::verdict(output, &verdict);
     Ok(verdict.answer().into())
@@ -114,7 +126,7 @@ async fn in_registry(
     user_metadata: BTreeMap<String, String>,
     bounds: Bounds,
     registry: RegistryArguments,
-    servers: &Servers,
+    witnesses: Witnesses<'_>,
     directory: &NotationDir,
 ) -> Result<Verdict, Failure> {
     let trust = load_trust(directory)?;
@@ -133,7 +145,7 @@ async fn in_registry(
         user_metadata,
         places: Places::default(),
     };
-    Ok(examine(&registry, servers, &trust, &question, bounds, clock::now()).await)
+    Ok(examine(&registry, witnesses, &trust, &question, bounds, clock::now()).await)
 }
 
 fn timed_out(image: &str, after: Duration) -> Failure {
@@ -146,11 +158,11 @@ fn load_trust(directory: &NotationDir) -> Result<Trust, Failure> {
     directory.load_trust().map_err(|error| Failure::of(&error).about(Check::Policy))
 }
 
-/// Verifies an envelope that lies in a file. Nobody is asked but whether its signer was revoked.
+/// Verifies an envelope that lies in a file. Nobody is asked but whether its signer was revoked, and a plugin that it demands.
 async fn beside(
     detached: Detached,
     user_metadata: &BTreeMap<String, String>,
-    servers: &Servers,
+    witnesses: Witnesses<'_>,
     directory: &NotationDir,
 ) -> Result<Verdict, Failure> {
     let Detached {
@@ -177,7 +189,7 @@ async fn beside(
     let outcome = match Envelope::parse(&media_type, &bytes, DEFAULT_ENVELOPE_SIZE) {
         Ok(envelope) => {
             let examined = crate::verify::examine(&envelope, subject, statement, &trust);
-            Gathering::from(servers).conclude(examined, input.now).await
+            Gathering::from(witnesses).conclude(examined, input.now).await
         }
         Err(error) => malformed(&error),
     };

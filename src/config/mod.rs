@@ -9,6 +9,7 @@ mod attach_profile;
 mod file;
 mod node;
 mod notation_dir;
+mod plugins;
 mod revocation;
 mod signing_keys;
 mod trust_store;
@@ -21,6 +22,7 @@ pub use node::{
     NodeConfigError, RegistryConfig, SocketConfig,
 };
 pub use notation_dir::{ImportError, InvalidName, LoadError, NotationDir};
+pub use plugins::PluginConfig;
 pub use revocation::RevocationConfig;
 pub use signing_keys::{SigningKey, SigningKeyEntry, SigningKeyError, SigningKeys};
 pub use trust_store::{is_certificate_file_name, load as load_trust_store};

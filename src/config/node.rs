@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::file::{self, FileError};
+use super::plugins::PluginConfig;
 use super::revocation::RevocationConfig;
 use super::value;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
@@ -50,6 +51,8 @@ pub struct NodeConfig {
     pub registry: RegistryConfig,
     /// `[revocation]`.
     pub revocation: RevocationConfig,
+    /// `[plugins]`.
+    pub plugins: PluginConfig,
     /// `[containerd]`.
     pub containerd: ContainerdConfig,
     /// `[gates]`.
@@ -208,6 +211,7 @@ impl Default for NodeConfig {
             cache: CacheConfig::default(),
             registry: RegistryConfig::default(),
             revocation: RevocationConfig::default(),
+            plugins: PluginConfig::default(),
             containerd: ContainerdConfig::default(),
             gates: GateConfig::default(),
             run: RunConfig::default(),

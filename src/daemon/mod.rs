@@ -41,13 +41,14 @@ use self::reload::{Reloads, Watch};
 use self::server::Service;
 use self::sockets::SocketFile;
 use crate::clock;
-use crate::config::{NodeConfig, NotationDir, RegistryConfig, RevocationConfig};
+use crate::config::{NodeConfig, NotationDir, PluginConfig, RegistryConfig, RevocationConfig};
 use crate::hook::diff::{DiffService, Nonces};
 use crate::judge::{
     Bounds, CacheOptions, Court, Enroller, Inventory, Judge, LocalImages, Places, Reconciler, RunGate, RunOptions,
     UnpackGate, UnpackOptions,
 };
 use crate::ledger::{Evidence, Ledger};
+use crate::plugin::{NoPlugins, PluginFolder, Plugins, VerifierOptions, Verifiers};
 use crate::policy::Reconcile;
 use crate::remedy::{Remedy, one_line};
 use crate::revocation::{RevocationOptions, Servers};
@@ -130,6 +131,7 @@ impl Daemon {
         let trust = Arc::new(reloads.load()?);
         let judge = Judge::new(Arc::clone(&trust), source, bounds(config), cache(config));
         let judge = judge.with_boot_floor(config.boot_floor.iter().cloned().collect()).asking(servers(config));
+        let judge = judge.consulting(plugins(config));
         let gates = (config.gates.diff || config.gates.run).then(|| Gates::open(config)).transpose()?;
         let desk = Arc::new(match &gates {
             None => Desk::new(judge, config.mode),
@@ -324,6 +326,14 @@ fn servers(config: &NodeConfig) -> Arc<Servers> {
     let RevocationConfig { timeout, ocsp_timeout, crl_timeout, allow_private, crl_dir } = config.revocation.clone();
     let cache_dir = Some(config.state_dir.join(CRLS));
     Arc::new(Servers::new(RevocationOptions { timeout, ocsp_timeout, crl_timeout, allow_private, crl_dir, cache_dir }))
+}
+
+/// The verification plugins, where the operator has named a directory of them.
+fn plugins(config: &NodeConfig) -> Arc<dyn Plugins> {
+    let PluginConfig { dir, timeout, good_for } = config.plugins.clone();
+    let Some(dir) = dir else { return Arc::new(NoPlugins) };
+    let options = VerifierOptions { timeout, good_for, ..VerifierOptions::default() };
+    Arc::new(Verifiers::new(PluginFolder::new(dir), options))
 }
 
 /// The registries, as the configuration says, and notation's own list of those without TLS.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use semver::Version;
 
 use super::error::InvalidEnvelope;
 use super::limits::MAX_ATTRIBUTES;
@@ -57,8 +58,19 @@ impl SigningScheme {
 pub struct PluginDemand {
     /// The plugin's name.
     pub name: String,
-    /// The lowest version, as written.
-    pub minimum_version: Option<String>,
+    /// The lowest version.
+    pub minimum_version: Option<Version>,
+}
+
+/// A signed attribute that is not Notary's own: a verification plugin may understand it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExtendedAttribute {
+    /// Its name.
+    pub name: String,
+    /// Its value as JSON. None where it is no text, number, truth value or null: nothing else is told to a plugin.
+    pub value: Option<String>,
+    /// Whether the signature must be refused unless somebody has processed it.
+    pub is_critical: bool,
 }
 
 /// Metadata under the signature.
@@ -73,8 +85,15 @@ pub struct SignedAttributes {
     pub expiry: Option<Timestamp>,
     /// The verification plugin demanded, if any.
     pub plugin: Option<PluginDemand>,
-    /// Names of further critical attributes. Empty unless a plugin is demanded, which then must process them.
-    pub extended_critical: Vec<String>,
+    /// All other attributes. None of them is critical unless a plugin is demanded, which then must process it.
+    pub extended: Vec<ExtendedAttribute>,
+}
+
+impl SignedAttributes {
+    /// The names of the critical ones among the extended attributes.
+    pub fn extended_critical(&self) -> impl Iterator<Item = &str> {
+        self.extended.iter().filter(|attribute| attribute.is_critical).map(|attribute| attribute.name.as_str())
+    }
 }
 
 /// Metadata beside the signature, which anybody may have written.
@@ -95,8 +114,8 @@ pub(super) struct RawAttributes {
     pub(super) expiry: Option<Timestamp>,
     pub(super) plugin: Option<String>,
     pub(super) plugin_minimum_version: Option<String>,
-    /// Names of all other signed headers.
-    pub(super) extended: Vec<String>,
+    /// All other signed headers with a name, each with its value as JSON where it has one that JSON has, too.
+    pub(super) extended: Vec<(String, Option<String>)>,
 }
 
 impl RawAttributes {
@@ -110,12 +129,16 @@ impl RawAttributes {
         if self.expiry.is_some_and(|expiry| expiry <= signing_time) {
             return Err(InvalidEnvelope::ExpiryBeforeSigning);
         }
-        let extended_critical = self.check_critical(scheme)?;
+        let critical = self.check_critical(scheme)?;
         let plugin = self.plugin_demand()?;
-        if let (None, Some(unknown)) = (&plugin, extended_critical.first()) {
+        if let (None, Some(unknown)) = (&plugin, critical.first()) {
             return Err(InvalidEnvelope::UnknownCritical(excerpt(unknown)));
         }
-        Ok(SignedAttributes { scheme, signing_time, expiry: self.expiry, plugin, extended_critical })
+        let extended = self.extended.into_iter().map(|(name, value)| {
+            let is_critical = critical.contains(&name);
+            ExtendedAttribute { name, value, is_critical }
+        });
+        Ok(SignedAttributes { scheme, signing_time, expiry: self.expiry, plugin, extended: extended.collect() })
     }
 
     /// Each scheme has its own header for the time, and none of the other's.
@@ -158,7 +181,7 @@ impl RawAttributes {
         let mut extended = Vec::new();
         for name in &self.critical {
             let is_own = own.iter().any(|(own, present)| own == name && *present);
-            let is_extended = self.extended.contains(name);
+            let is_extended = self.extended.iter().any(|(extended, _)| extended == name);
             if !seen.insert(name) || !(is_own || is_extended || required.contains(&name.as_str())) {
                 return Err(InvalidEnvelope::WronglyCritical(excerpt(name)));
             }
@@ -172,32 +195,18 @@ impl RawAttributes {
     /// Plugin headers are only a demand when they are critical and usable (Notary plugin specification).
     fn plugin_demand(&self) -> Result<Option<PluginDemand>, InvalidEnvelope> {
         let is_critical = |name: &str| self.critical.iter().any(|entry| entry == name);
-        let version_is_good = self
-            .plugin_minimum_version
-            .as_deref()
-            .is_none_or(|v| is_semver(v) && is_critical(VERIFICATION_PLUGIN_MIN_VERSION));
-        if !version_is_good || (self.plugin.is_none() && self.plugin_minimum_version.is_some()) {
-            return Err(InvalidEnvelope::PluginAttribute(VERIFICATION_PLUGIN_MIN_VERSION));
+        let bad_version = || InvalidEnvelope::PluginAttribute(VERIFICATION_PLUGIN_MIN_VERSION);
+        let minimum_version = self.plugin_minimum_version.as_deref().map(Version::parse).transpose();
+        let minimum_version = minimum_version.map_err(|_| bad_version())?;
+        if minimum_version.is_some() && (self.plugin.is_none() || !is_critical(VERIFICATION_PLUGIN_MIN_VERSION)) {
+            return Err(bad_version());
         }
         let Some(name) = &self.plugin else { return Ok(None) };
         if name.trim().is_empty() || !is_critical(VERIFICATION_PLUGIN) {
             return Err(InvalidEnvelope::PluginAttribute(VERIFICATION_PLUGIN));
         }
-        Ok(Some(PluginDemand { name: name.clone(), minimum_version: self.plugin_minimum_version.clone() }))
+        Ok(Some(PluginDemand { name: name.clone(), minimum_version }))
     }
-}
-
-/// Semantic versioning 2.0.0: three numbers without leading zeros, then an optional pre-release and build part.
-fn is_semver(version: &str) -> bool {
-    let (version, build) = version.split_once('+').map_or((version, None), |(v, b)| (v, Some(b)));
-    let (core, pre) = version.split_once('-').map_or((version, None), |(c, p)| (c, Some(p)));
-    let number = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) && (n == "0" || !n.starts_with('0'));
-    let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    let is_number = |w: &str| w.bytes().all(|b| b.is_ascii_digit());
-    core.split('.').count() == 3
-        && core.split('.').all(number)
-        && pre.is_none_or(|pre| pre.split('.').all(|w| word(w) && (!is_number(w) || number(w))))
-        && build.is_none_or(|build| build.split('.').all(word))
 }
 
 #[cfg(test)]
@@ -207,10 +216,10 @@ mod tests {
     #[test]
     fn versions_are_strict_semver() {
         for good in ["1.0.0", "0.0.0", "10.20.30-rc.1+build.5", "3.2.0-rc.1", "1.0.0-0a"] {
-            assert!(is_semver(good), "{good}");
+            assert!(Version::parse(good).is_ok(), "{good}");
         }
         for bad in ["", "v3", "1", "1.0", "1.0.0.0", "01.0.0", "1.0.0-", "1.0.0-01", "1.0.0+", "1.0.0-a..b", " 1.0.0"] {
-            assert!(!is_semver(bad), "{bad}");
+            assert!(Version::parse(bad).is_err(), "{bad}");
         }
     }
 }

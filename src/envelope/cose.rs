@@ -3,6 +3,8 @@
 //! Follows the Notary specification "Signature Envelope: COSE". The decoder keeps the protected header as received, and
 //! the signature is checked over those bytes; [`super::cbor`] refuses what it would let pass.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use ciborium::Value;
 use coset::iana::{Algorithm, EnumI64 as _, HeaderParameter};
 use coset::{
@@ -92,13 +94,34 @@ fn read_protected(header: &Header) -> Result<(SignatureAlgorithm, RawAttributes)
         expiry: time(header, EXPIRY)?,
         plugin: text(header, VERIFICATION_PLUGIN)?,
         plugin_minimum_version: text(header, VERIFICATION_PLUGIN_MIN_VERSION)?,
-        extended: header.rest.iter().filter(|(label, _)| !is_own(label)).map(|(label, _)| name_of(label)).collect(),
+        extended: header.rest.iter().filter_map(|(label, value)| extended(label, value)).collect(),
     };
     Ok((algorithm, raw))
 }
 
-/// Whether a label is one that Notary defines, or the chain.
-fn is_own(label: &Label) -> bool {
+/// An attribute that is not Notary's own. A number is no name: it cannot be critical, and no plugin is told of it.
+fn extended(label: &Label, value: &Value) -> Option<(String, Option<String>)> {
+    match label {
+        Label::Text(name) if !is_own(name) => Some((name.clone(), primitive(value))),
+        Label::Text(_) | Label::Int(_) => None,
+    }
+}
+
+/// The value as JSON, where JSON has it, too. Bytes are told in base64, as the reference implementation tells them.
+fn primitive(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => Some("null".to_owned()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Integer(number) => Some(i128::from(*number).to_string()),
+        Value::Float(number) => serde_json::to_string(number).ok().filter(|_| number.is_finite()),
+        Value::Text(text) => serde_json::to_string(text).ok(),
+        Value::Bytes(bytes) => serde_json::to_string(&BASE64_STANDARD.encode(bytes)).ok(),
+        _ => None,
+    }
+}
+
+/// Whether a name is one that Notary defines.
+fn is_own(name: &str) -> bool {
     const OWN: [&str; 6] = [
         SIGNING_SCHEME,
         SIGNING_TIME,
@@ -107,10 +130,7 @@ fn is_own(label: &Label) -> bool {
         VERIFICATION_PLUGIN,
         VERIFICATION_PLUGIN_MIN_VERSION,
     ];
-    match label {
-        Label::Text(name) => OWN.contains(&name.as_str()),
-        Label::Int(number) => *number == X5CHAIN,
-    }
+    OWN.contains(&name)
 }
 
 /// Notary's critical headers have text labels. The numbers 0 to 8 may not be listed (RFC 9052 section 3.1), and no other

@@ -72,9 +72,14 @@ fn read_protected(bytes: &[u8]) -> Result<(SignatureAlgorithm, RawAttributes), I
         expiry: time(&mut members, EXPIRY)?,
         plugin: members.take(VERIFICATION_PLUGIN, "text")?,
         plugin_minimum_version: members.take(VERIFICATION_PLUGIN_MIN_VERSION, "text")?,
-        extended: members.rest().map(|(name, _)| name).collect(),
+        extended: members.rest().map(|(name, value)| (name, primitive(value.get()))).collect(),
     };
     Ok((algorithm, raw))
+}
+
+/// The text of a JSON value that holds no others.
+fn primitive(value: &str) -> Option<String> {
+    (!value.starts_with(['{', '['])).then(|| value.to_owned())
 }
 
 /// The unprotected header: anybody may have written it, so what is not known there is ignored.

@@ -20,7 +20,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::Serialize;
 
-pub use attributes::{PluginDemand, SignedAttributes, SigningScheme, UnsignedAttributes};
+pub use attributes::{ExtendedAttribute, PluginDemand, SignedAttributes, SigningScheme, UnsignedAttributes};
 pub use error::{CborFault, InvalidEnvelope};
 pub use payload::Payload;
 

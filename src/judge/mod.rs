@@ -28,7 +28,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use cache::CacheOptions;
 pub use enroll::{EnrollError, EnrollEvent, EnrollOrder, Enrolled, Enroller, LayerBegun, LayerCounts, Workshop};
-pub use evidence::Gathering;
+pub use evidence::{Gathering, Witnesses};
 pub use inventory::Inventory;
 pub use layers::{Layers, Listing};
 pub use local::LocalImages;
@@ -41,6 +41,7 @@ use self::cache::Verdicts;
 use self::gather::{Fetched, Gathered};
 use crate::clock;
 use crate::oci::{Blob, Descriptor, Digest, Repository};
+use crate::plugin::{NoPlugins, Plugins};
 use crate::policy::Trust;
 use crate::remedy::one_line;
 use crate::revocation::{Nobody, Responders};
@@ -93,6 +94,7 @@ pub struct Judge {
     boot_floor: BTreeSet<Digest>,
     bounds: Bounds,
     responders: Arc<dyn Responders>,
+    plugins: Arc<dyn Plugins>,
     verdicts: Verdicts,
 }
 
@@ -116,6 +118,7 @@ impl Judge {
             boot_floor: BTreeSet::new(),
             bounds,
             responders: Arc::new(Nobody),
+            plugins: Arc::new(NoPlugins),
             verdicts: Verdicts::new(cache),
         }
     }
@@ -147,6 +150,12 @@ impl Judge {
         Self { responders, ..self }
     }
 
+    /// The same judge, which has these verification plugins. Without them, a signature that demands one is refused.
+    #[must_use]
+    pub fn consulting(self, plugins: Arc<dyn Plugins>) -> Self {
+        Self { plugins, ..self }
+    }
+
     /// How much is looked at.
     pub fn bounds(&self) -> Bounds {
         self.bounds
@@ -176,10 +185,12 @@ impl Judge {
         let trust = self.trust();
         let key = self.key(&question, &trust);
         let (sources, bounds) = (self.sources(question.places), self.bounds);
-        let (keeper, responders, now) = (self.keeper.clone(), Arc::clone(&self.responders), clock::now());
+        let (keeper, now) = (self.keeper.clone(), clock::now());
+        let (responders, plugins) = (Arc::clone(&self.responders), Arc::clone(&self.plugins));
         let examination = async move {
             let sources: Vec<&dyn Source> = sources.iter().map(AsRef::as_ref).collect();
-            let examined = Box::pin(examine_in(&sources, responders.as_ref(), &trust, &question, bounds, now));
+            let witnesses = Witnesses { responders: responders.as_ref(), plugins: plugins.as_ref() };
+            let examined = Box::pin(examine_in(&sources, witnesses, &trust, &question, bounds, now));
             let (verdict, good) = examined.await;
             if let (Some(keeper), Some(good)) = (keeper, good) {
                 keep(keeper.as_ref(), &question.artifact, &good);
@@ -217,27 +228,27 @@ impl Judge {
 }
 
 /// The verdict for this image, from the source, within the bounds.
-pub async fn examine(
+pub async fn examine<'w>(
     source: &dyn Source,
-    responders: &dyn Responders,
+    witnesses: impl Into<Witnesses<'w>>,
     trust: &Trust,
     question: &Question,
     bounds: Bounds,
     now: Timestamp,
 ) -> Verdict {
-    examine_in(&[source], responders, trust, question, bounds, now).await.0
+    examine_in(&[source], witnesses.into(), trust, question, bounds, now).await.0
 }
 
 /// The same verdict, with the envelope of the good signature where there is one.
-pub async fn examine_and_show(
+pub async fn examine_and_show<'w>(
     source: &dyn Source,
-    responders: &dyn Responders,
+    witnesses: impl Into<Witnesses<'w>>,
     trust: &Trust,
     question: &Question,
     bounds: Bounds,
     now: Timestamp,
 ) -> (Verdict, Option<Blob>) {
-    let (verdict, good) = examine_in(&[source], responders, trust, question, bounds, now).await;
+    let (verdict, good) = examine_in(&[source], witnesses.into(), trust, question, bounds, now).await;
     (verdict, good.map(|fetched| fetched.envelope))
 }
 
@@ -253,7 +264,7 @@ fn keep(keeper: &dyn Keep, image: &Descriptor, good: &Fetched) {
 /// is one.
 async fn examine_in(
     sources: &[&dyn Source],
-    responders: &dyn Responders,
+    witnesses: Witnesses<'_>,
     trust: &Trust,
     question: &Question,
     bounds: Bounds,
@@ -266,7 +277,7 @@ async fn examine_in(
     };
     let gathering = async {
         let (mut all, mut unanswered) = (Gathered::default(), None);
-        let mut evidence = Gathering::from(responders);
+        let mut evidence = Gathering::from(witnesses);
         for source in sources {
             match gather::signatures(*source, question, statement, trust, bounds, &mut evidence, now).await {
                 Ok(gathered) if gathered.has_good() => return Ok(all.and(gathered)),

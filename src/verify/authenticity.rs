@@ -9,12 +9,21 @@ use crate::pki::Chain;
 use crate::policy::{Action, Identities, Statement, StoreKind, StoreProblem, Trust, Validation};
 
 /// What was found out about the signer.
+#[derive(Debug)]
 pub(super) struct Authentic {
-    pub(super) state: State,
+    state: State,
     /// What a bad state means.
     pub(super) action: Action,
     /// Whether the chain leads to a trust anchor, whoever the signer is.
     pub(super) reaches_anchor: bool,
+}
+
+impl Authentic {
+    /// The finding. Where a plugin says who may sign, its word stands in the place of the trusted identities, never in
+    /// that of the trust anchors.
+    pub(super) fn state(&self, plugin: Option<State>) -> State {
+        plugin.filter(|_| self.reaches_anchor).unwrap_or_else(|| self.state.clone())
+    }
 }
 
 /// The finding, and the action that a bad one calls for. An unusable trust store is the operator's fault and not the

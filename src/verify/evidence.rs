@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::outcome::Problem;
+use super::plugin::{PluginAnswer, PluginQuestion};
 use crate::pki::revocation::{MAX_CRL_SIZE, MAX_OCSP_RESPONSE_SIZE};
 
 /// Something to be fetched before a verdict can be reached. The address comes out of a certificate whose chain leads to a
@@ -63,6 +66,15 @@ pub struct Evidence {
     asks_everybody: bool,
     remembered: BTreeMap<Need, Arc<[u8]>>,
     answers: BTreeMap<Need, Result<Arc<[u8]>, Problem>>,
+    consulted: Vec<Consultation>,
+}
+
+/// A plugin's answer, and the first instant at which it is too old, if there is one.
+#[derive(Clone, Debug)]
+struct Consultation {
+    question: PluginQuestion,
+    answer: Result<PluginAnswer, Problem>,
+    until: Option<Timestamp>,
 }
 
 impl Evidence {
@@ -96,6 +108,16 @@ impl Evidence {
         self.answers.insert(need, answer);
     }
 
+    /// Adds what came of asking a plugin: its answer, or why there is none. It is good until that instant, if there is one.
+    pub fn consult(
+        &mut self,
+        question: PluginQuestion,
+        answer: Result<PluginAnswer, Problem>,
+        until: Option<Timestamp>,
+    ) {
+        self.consulted.push(Consultation { question, answer, until });
+    }
+
     /// The bytes by which a need was met.
     pub fn bytes(&self, need: &Need) -> Option<&Arc<[u8]>> {
         self.answers.get(need).and_then(|answer| answer.as_ref().ok()).or_else(|| self.remembered.get(need))
@@ -115,5 +137,13 @@ impl Evidence {
 
     pub(super) fn answered(&self, need: &Need) -> Option<Result<&[u8], &Problem>> {
         Some(self.answers.get(need)?.as_ref().map(AsRef::as_ref))
+    }
+
+    pub(super) fn consulted(
+        &self,
+        question: &PluginQuestion,
+    ) -> Option<(Result<&PluginAnswer, &Problem>, Option<Timestamp>)> {
+        let consultation = self.consulted.iter().find(|consultation| consultation.question == *question)?;
+        Some((consultation.answer.as_ref(), consultation.until))
     }
 }

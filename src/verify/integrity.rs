@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::Target;
 use super::outcome::{Problem, State};
-use crate::envelope::{Envelope, InvalidEnvelope, Payload, SignedAttributes};
+use crate::envelope::{Envelope, InvalidEnvelope, Payload};
 use crate::oci::{Descriptor, Digest, DigestAlgorithm};
 use crate::pki::{Certificate, Chain};
 
@@ -139,13 +139,4 @@ pub(super) fn check_user_metadata(payload: &Payload, wanted: &BTreeMap<String, S
     let message = format!("the signed metadata should have `{key}` = `{value}`; {found}");
     let problem = Problem::new("user-metadata-mismatch", &message, "ask for metadata that the signer has signed");
     State::Failed { problem }
-}
-
-/// A signer may demand a verification plugin; without it the signature must not be accepted (Notary signature
-/// specification, "Extended attributes for Notary Project Plugins").
-pub(super) fn check_plugin(attributes: &SignedAttributes) -> State {
-    let Some(plugin) = &attributes.plugin else { return State::Passed };
-    let message = format!("the signature demands the verification plugin `{}`, which is not available", plugin.name);
-    let remedy = "verification plugins are not supported yet: have the image signed without one";
-    State::Failed { problem: Problem::new("plugin-unavailable", &message, remedy) }
 }

@@ -13,6 +13,7 @@ mod expiry;
 mod inquiry;
 mod integrity;
 mod outcome;
+mod plugin;
 mod revocation;
 mod timestamp;
 mod verdict;
@@ -24,9 +25,12 @@ use jiff::Timestamp;
 pub use evidence::{Evidence, Lists, Need};
 pub use integrity::{Sound, check_integrity};
 pub use outcome::{Check, Finding, Outcome, Problem, Signer, State};
+pub use plugin::{PluginAnswer, PluginCheck, PluginQuestion, PluginResult, SignatureQuestion};
 pub use revocation::{CertificateStatus, Relied, Revocation};
 pub use verdict::{Answer, Denial, Governing, Permit, SignatureReport, Verdict, VerdictInput, govern};
 
+use self::authenticity::Authentic;
+use self::plugin::Consulted;
 use self::revocation::Survey;
 use crate::envelope::{Envelope, InvalidEnvelope, SigningScheme};
 use crate::oci::{Descriptor, Digest};
@@ -76,22 +80,27 @@ pub struct Examined<'a> {
     trust: &'a Trust,
     timestamp: timestamp::Verified,
     /// There when the integrity holds.
-    chain: Option<Chain>,
-    /// Whether the chain leads to a trust anchor of the statement. Until it does, it is a stranger's.
-    reaches_anchor: bool,
+    sound: Option<Signatory>,
     findings: Vec<Finding>,
 }
 
-/// Integrity, user metadata, plugin, authenticity: what follows from the envelope and the trust snapshot alone.
+/// The signer of a signature whose integrity holds.
+#[derive(Debug)]
+struct Signatory {
+    chain: Chain,
+    /// Until its chain leads to a trust anchor of the statement, it is a stranger.
+    authentic: Authentic,
+}
+
+/// Integrity, user metadata, trust anchors: what follows from the envelope and the trust snapshot alone.
 pub fn examine<'a>(
     envelope: &'a Envelope,
     subject: Subject<'_>,
     statement: &'a Statement,
     trust: &'a Trust,
 ) -> Examined<'a> {
-    let (timestamp, reaches_anchor) = (timestamp::Verified::default(), false);
-    let mut examined =
-        Examined { envelope, statement, trust, timestamp, chain: None, reaches_anchor, findings: Vec::new() };
+    let timestamp = timestamp::Verified::default();
+    let mut examined = Examined { envelope, statement, trust, timestamp, sound: None, findings: Vec::new() };
     match integrity::check(envelope, subject.target) {
         Ok(sound) => {
             examined.record(Check::Integrity, Action::Enforce, State::Passed);
@@ -100,17 +109,12 @@ pub fn examine<'a>(
                 Action::Enforce,
                 integrity::check_user_metadata(&sound.payload, subject.user_metadata),
             );
-            examined.record(Check::Plugin, Action::Enforce, integrity::check_plugin(envelope.signed_attributes()));
             let authentic = authenticity::check(&sound.chain, envelope.signed_attributes(), statement, trust);
-            examined.record(Check::Authenticity, authentic.action, authentic.state);
-            examined.reaches_anchor = authentic.reaches_anchor;
-            examined.chain = Some(sound.chain);
+            examined.sound = Some(Signatory { chain: sound.chain, authentic });
         }
         Err(problem) => {
             examined.record(Check::Integrity, Action::Enforce, State::Failed { problem });
-            for check in [Check::UserMetadata, Check::Plugin, Check::Authenticity] {
-                examined.record(check, Action::Enforce, State::NotReached);
-            }
+            examined.record(Check::UserMetadata, Action::Enforce, State::NotReached);
         }
     }
     examined
@@ -118,32 +122,70 @@ pub fn examine<'a>(
 
 impl Examined<'_> {
     /// What would have to be fetched before it can be decided, with this much at hand: nothing when more would change
-    /// nothing, and nothing while the chain is a stranger's. To be asked again when something was brought.
+    /// nothing, nothing while the chain is a stranger's, and nothing while a [plugin](Self::question) is to be asked
+    /// first. To be asked again when something was brought.
     pub fn needs(&self, evidence: &Evidence, now: Timestamp) -> Vec<Need> {
-        let Some(chain) = self.chain.as_ref().filter(|_| self.reaches_anchor && !self.is_decided()) else {
+        let Some((sound, consulted)) = self.undecided(evidence, now) else { return Vec::new() };
+        if consulted.is_unknown_yet() {
             return Vec::new();
-        };
-        let (expiry, stamped) = (self.expiry(now), self.stamped(chain, now));
-        if expiry.is_decisive() || stamped.finding().is_decisive() {
+        }
+        let stamped = self.stamped(&sound.chain, now);
+        if stamped.finding().is_decisive() {
             return Vec::new();
         }
         let mut needs = stamped.authority.map(|authority| self.survey_authority(authority, evidence, now).needs);
-        if self.statement.action(Validation::Revocation) != Action::Skip {
-            needs.get_or_insert_default().extend(self.survey(chain, evidence, now).needs);
+        let is_ours = consulted.revocation.is_none();
+        if is_ours && self.statement.action(Validation::Revocation) != Action::Skip {
+            needs.get_or_insert_default().extend(self.survey(&sound.chain, evidence, now).needs);
         }
         needs.unwrap_or_default()
     }
 
-    /// Expiry, authentic time-stamp, revocation: what depends on the time, and on evidence.
+    /// What the signer's verification plugin is to be asked before it can be decided, if anything: never on behalf of a
+    /// stranger, and about the signature itself only when nothing else stands in its way. To be asked again when there is
+    /// an answer.
+    pub fn question(&self, evidence: &Evidence, now: Timestamp) -> Option<PluginQuestion> {
+        let (sound, consulted) = self.undecided(evidence, now)?;
+        let question = consulted.question?;
+        if matches!(question, PluginQuestion::Metadata { .. }) {
+            return Some(question);
+        }
+        let (timestamp, action, _) = self.timestamp(Some(&sound.chain), evidence, now);
+        let (revocation, _) = self.revocation(consulted.revocation.as_ref(), evidence, now);
+        let is_refused = timestamp.decides(action) || revocation.decides(self.statement.action(Validation::Revocation));
+        (!is_refused && self.needs(evidence, now).is_empty()).then_some(question)
+    }
+
+    /// The signer, if its chain leads to an anchor, and neither the bytes nor the signer's identity nor its own expiry
+    /// decide.
+    fn undecided(&self, evidence: &Evidence, now: Timestamp) -> Option<(&Signatory, Consulted)> {
+        let sound = self.sound.as_ref().filter(|sound| sound.authentic.reaches_anchor && !self.is_decided())?;
+        let consulted = self.consulted(&sound.chain, evidence);
+        let plugin_decides = consulted.question.is_none() && consulted.state.decides(Action::Enforce);
+        // Which check of the identity counts is not known before the plugin has said so.
+        let is_refused = !consulted.is_unknown_yet()
+            && sound.authentic.state(consulted.identity.clone()).decides(sound.authentic.action);
+        let is_decided = plugin_decides || is_refused || self.expiry(now).is_decisive();
+        (!is_decided).then_some((sound, consulted))
+    }
+
+    fn consulted(&self, chain: &Chain, evidence: &Evidence) -> Consulted {
+        Consulted::about(chain, self.envelope.signed_attributes(), self.statement, evidence)
+    }
+
+    /// Plugin, authenticity, expiry, authentic time-stamp, revocation: what depends on the time, and on evidence.
     pub fn conclude(mut self, evidence: &Evidence, now: Timestamp) -> Outcome {
         let attributes = self.envelope.signed_attributes();
-        let chain = self.chain.take();
+        let consulted = self.record_signer(evidence);
+        let chain = self.sound.as_ref().map(|sound| sound.chain.clone());
         let expiry = chain.as_ref().map(|_| self.expiry(now).state);
         self.record(Check::Expiry, self.statement.action(Validation::Expiry), expiry.unwrap_or(State::NotReached));
         let (timestamp, action, authority) = self.timestamp(chain.as_ref(), evidence, now);
         self.record(Check::AuthenticTimestamp, action, timestamp);
-        let (revocation, signer_survey) = self.revocation(chain.as_ref(), evidence, now);
+        let replaced = consulted.as_ref().and_then(|consulted| consulted.revocation.as_ref());
+        let (revocation, signer_survey) = self.revocation(replaced, evidence, now);
         self.record(Check::Revocation, self.statement.action(Validation::Revocation), revocation);
+        self.settle_unasked(consulted.as_ref());
 
         let signer = chain.as_ref().map(|chain| Signer {
             subject: outcome::shortened(crate::remedy::printable(&chain.leaf().subject().to_string())),
@@ -153,13 +195,56 @@ impl Examined<'_> {
         let validity =
             chain.as_ref().and_then(|chain| timestamp::changes_at(chain, self.envelope, self.statement, now));
         let expiry = attributes.expiry.filter(|expiry| *expiry > now);
-        let answers = [signer_survey.good_until(), authority.good_until()];
+        let answers =
+            [signer_survey.good_until(), authority.good_until(), consulted.and_then(|consulted| consulted.until)];
         Outcome {
             format: Some(self.envelope.format()),
             signer,
             findings: self.findings,
             good_until: [expiry, validity].into_iter().chain(answers).flatten().min(),
             revocation: signer_survey.statuses.into_iter().chain(authority.statuses).collect(),
+        }
+    }
+
+    /// Plugin and authenticity. What the plugin is still to be asked does not decide yet.
+    fn record_signer(&mut self, evidence: &Evidence) -> Option<Consulted> {
+        let Some(Signatory { chain, authentic }) = &self.sound else {
+            for check in [Check::Plugin, Check::Authenticity] {
+                self.record(check, Action::Enforce, State::NotReached);
+            }
+            return None;
+        };
+        let action = authentic.action;
+        let (plugin, authenticity, consulted) = if authentic.reaches_anchor {
+            let consulted = self.consulted(chain, evidence);
+            let is_pending = consulted.question.is_some();
+            let plugin = if is_pending { State::NotReached } else { consulted.state.clone() };
+            (plugin, authentic.state(consulted.identity.clone()), Some(consulted))
+        } else {
+            let authenticity = authentic.state(None);
+            // Who is refused for being a stranger is refused for that reason.
+            let is_refused = action == Action::Enforce;
+            let demands = self.envelope.signed_attributes().plugin.is_some();
+            let plugin = if is_refused && demands {
+                State::NotReached
+            } else {
+                plugin::of_stranger(self.envelope.signed_attributes())
+            };
+            (plugin, authenticity, None)
+        };
+        self.record(Check::Plugin, Action::Enforce, plugin);
+        self.record(Check::Authenticity, action, authenticity);
+        consulted
+    }
+
+    /// A plugin that is still to be asked keeps the question open, where nothing else has decided it.
+    fn settle_unasked(&mut self, consulted: Option<&Consulted>) {
+        let Some(consulted) = consulted.filter(|consulted| consulted.question.is_some()) else { return };
+        if self.is_decided() {
+            return;
+        }
+        for finding in self.findings.iter_mut().filter(|finding| finding.check == Check::Plugin) {
+            finding.state = consulted.state.clone();
         }
     }
 
@@ -191,12 +276,16 @@ impl Examined<'_> {
         }
     }
 
-    fn revocation(&self, chain: Option<&Chain>, evidence: &Evidence, now: Timestamp) -> (State, Survey) {
-        let Some(chain) = chain else { return (State::NotReached, Survey::default()) };
+    /// Revocation, or what a plugin says in its place.
+    fn revocation(&self, replaced: Option<&State>, evidence: &Evidence, now: Timestamp) -> (State, Survey) {
+        let Some(Signatory { chain, authentic }) = &self.sound else { return (State::NotReached, Survey::default()) };
         if self.statement.action(Validation::Revocation) == Action::Skip {
             return (State::Skipped, Survey::default());
         }
-        if !self.reaches_anchor {
+        if let Some(state) = replaced {
+            return (state.clone(), Survey::default());
+        }
+        if !authentic.reaches_anchor {
             return (revocation::of_stranger(chain.certificates()), Survey::default());
         }
         let survey = self.survey(chain, evidence, now);
@@ -215,7 +304,8 @@ impl Examined<'_> {
     fn survey_authority(&self, authority: &[Certificate], evidence: &Evidence, now: Timestamp) -> Survey {
         let nothing = Evidence::default();
         // A stranger's image must not make the node ask anybody.
-        let evidence = if self.reaches_anchor { evidence } else { &nothing };
+        let reaches_anchor = self.sound.as_ref().is_some_and(|sound| sound.authentic.reaches_anchor);
+        let evidence = if reaches_anchor { evidence } else { &nothing };
         Survey::of(authority, evidence, Moment { now, authentic_signing_time: None })
     }
 

@@ -117,6 +117,21 @@ pub enum State {
     NotReached,
 }
 
+impl State {
+    /// The problem, where the answer was not good.
+    pub fn problem(&self) -> Option<&Problem> {
+        match self {
+            Self::Failed { problem } | Self::Inconclusive { problem } => Some(problem),
+            Self::Passed | Self::Skipped | Self::NotReached => None,
+        }
+    }
+
+    /// Whether the answer ends the examination where a bad one calls for this action.
+    pub(super) fn decides(&self, action: Action) -> bool {
+        action == Action::Enforce && self.problem().is_some()
+    }
+}
+
 /// One check, its answer, and what the policy makes of a bad one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -132,15 +147,12 @@ pub struct Finding {
 impl Finding {
     /// The problem, where the answer was not good.
     pub fn problem(&self) -> Option<&Problem> {
-        match &self.state {
-            State::Failed { problem } | State::Inconclusive { problem } => Some(problem),
-            State::Passed | State::Skipped | State::NotReached => None,
-        }
+        self.state.problem()
     }
 
     /// Whether the answer ends the examination.
     pub fn is_decisive(&self) -> bool {
-        self.action == Action::Enforce && self.problem().is_some()
+        self.state.decides(self.action)
     }
 
     /// Whether the answer was bad, but only to be recorded.

@@ -31,6 +31,7 @@ mod hostile;
 mod inspect;
 mod ls;
 mod payload;
+mod plugin;
 mod revocation;
 mod sign;
 mod timestamp;

@@ -65,6 +65,19 @@ impl Node {
         fs::write(path, content).unwrap();
     }
 
+    /// Makes a file of the notation directory a program.
+    pub fn make_program(&self, name: &str) {
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Installs the plugin of the tests under this name.
+    pub fn install_plugin(&self, name: &str) {
+        let program = format!("plugins/{name}/notation-{name}");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plugins/plugin.sh");
+        self.write(&program, fs::read(script).unwrap());
+        self.make_program(&program);
+    }
+
     /// Writes `name` in place of `text` from now on.
     pub fn call(&mut self, text: String, name: &'static str) {
         self.names.push((text, name));

@@ -41,6 +41,8 @@ struct Case {
     user_metadata: BTreeMap<String, String>,
     /// What the network answers; without it, nobody may be asked.
     http: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    plugins: BTreeMap<String, PathBuf>,
     expected: Expected,
 }
 
@@ -110,6 +112,10 @@ impl Case {
         for (link, target) in &self.trust_store_symlinks {
             std::os::unix::fs::symlink(target, node.path("truststore").join(link)).unwrap();
         }
+        for (name, script) in &self.plugins {
+            node.write(&format!("plugins/{name}/notation-{name}"), read(script));
+            node.make_program(&format!("plugins/{name}/notation-{name}"));
+        }
         node.write("envelope", self.envelope());
         node.write("descriptor.json", self.descriptor.to_string());
         let (envelope, descriptor) = (node.path("envelope"), node.path("descriptor.json"));
@@ -170,7 +176,7 @@ fn from_toml<T: DeserializeOwned>(bytes: &[u8]) -> T {
     toml::from_str(std::str::from_utf8(bytes).unwrap()).unwrap()
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

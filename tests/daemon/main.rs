@@ -2,7 +2,16 @@
 //!
 //! Nothing here waits by the clock: the daemon tells when it is ready, as it tells systemd.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may end in a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may end in a panic"
+)]
+
+#[path = "../support/registry.rs"]
+mod registry;
 
 mod api;
 mod ending;
@@ -10,6 +19,7 @@ mod hooks;
 mod layers;
 mod metrics;
 mod node;
+mod plugins;
 mod reloading;
 mod runtime;
 mod starting;

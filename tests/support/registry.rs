@@ -10,7 +10,7 @@
 //! assert_eq!(registry.lines(), ["HEAD /v2/team/app/manifests/v1"]);
 //! ```
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

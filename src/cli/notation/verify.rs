@@ -7,11 +7,12 @@ use super::artifact::{Artifact, MAY_HAVE_MOVED, Place, max_signatures};
 use super::flags::Parsed;
 use super::servers::NotedServers;
 use super::{Refusal, Said, block_on, environment, output, policy_fault};
+use crate::cli::plugins::verifiers;
 use crate::clock;
 use crate::config::LoadError;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
 use crate::envelope::{Envelope, Payload};
-use crate::judge::{Bounds, Places, Question, examine_and_show};
+use crate::judge::{Bounds, Places, Question, Witnesses, examine_and_show};
 use crate::oci::{Blob, Repository};
 use crate::policy::{StoreProblem, Trust};
 use crate::remedy::Remedy as _;
@@ -28,7 +29,9 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     let max_signatures = max_signatures(parsed)?;
     let trust = environment::configuration().load_trust().map_err(|error| no_policy(&error))?;
     let user_metadata = parsed.pairs("user-metadata")?;
-    let servers = NotedServers::open();
+    let plugin_config = parsed.pairs("plugin-config")?;
+    let (servers, plugins) = (NotedServers::open(), verifiers(&environment::configuration(), plugin_config));
+    let witnesses = Witnesses { responders: &servers, plugins: &plugins };
     block_on(async {
         let artifact = Artifact::resolve(parsed, "verify", MAY_HAVE_MOVED).await?;
         let question = Question {
@@ -40,7 +43,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
         };
         let bounds = Bounds { total_timeout: TIMEOUT, max_signatures, envelope_size: DEFAULT_ENVELOPE_SIZE };
         let (verdict, envelope) =
-            examine_and_show(artifact.place.source(), &servers, &trust, &question, bounds, clock::now()).await;
+            examine_and_show(artifact.place.source(), witnesses, &trust, &question, bounds, clock::now()).await;
         tell(&verdict, envelope.as_ref(), &artifact, &trust)
     })
 }

@@ -2,6 +2,8 @@
 //!
 //! Each round goes to everything at once that is missing: one address for each certificate of the chain. What came of it is
 //! kept for the further signatures of the same question, so that nobody is asked twice, and all of them share one bound.
+//! A verification plugin is asked alone: what it may take over is known before anybody else is asked, and what it says about
+//! the signature is asked for last.
 
 #[cfg(test)]
 mod tests;
@@ -10,10 +12,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout};
 
 use super::aside;
+use crate::plugin::{NoPlugins, Plugins};
 use crate::revocation::{AskError, Kept, Responders};
 use crate::verify::{Evidence, Examined, Need, Outcome, Problem};
 
@@ -21,20 +24,37 @@ use crate::verify::{Evidence, Examined, Need, Outcome, Problem};
 /// needs six; several signers have several chains.
 const MAX_ASKED: usize = 64;
 
+/// Who is asked for what the bytes of a signature do not say.
+#[derive(Clone, Copy)]
+pub struct Witnesses<'w> {
+    /// About the revocation of certificates.
+    pub responders: &'w dyn Responders,
+    /// Where the signer demands it.
+    pub plugins: &'w dyn Plugins,
+}
+
+/// Without any plugin.
+impl<'w, R: Responders> From<&'w R> for Witnesses<'w> {
+    fn from(responders: &'w R) -> Self {
+        Self { responders, plugins: &NoPlugins }
+    }
+}
+
 /// What may still be asked for one question, and what has come of it.
-pub struct Gathering<'r> {
-    responders: &'r dyn Responders,
+pub struct Gathering<'w> {
+    witnesses: Witnesses<'w>,
     evidence: Option<Evidence>,
     looked_up: BTreeSet<Need>,
     asked: usize,
     left: Duration,
 }
 
-impl<'r> Gathering<'r> {
+impl<'w> Gathering<'w> {
     /// With nothing asked yet.
-    pub fn from(responders: &'r dyn Responders) -> Self {
-        let left = responders.patience();
-        Self { responders, evidence: None, looked_up: BTreeSet::new(), asked: 0, left }
+    pub fn from(witnesses: impl Into<Witnesses<'w>>) -> Self {
+        let witnesses = witnesses.into();
+        let left = witnesses.responders.patience();
+        Self { witnesses, evidence: None, looked_up: BTreeSet::new(), asked: 0, left }
     }
 
     /// Brings what the signature needs, and decides about it.
@@ -44,7 +64,10 @@ impl<'r> Gathering<'r> {
             // A stranger's chain of sixteen certificates takes tens of milliseconds.
             let needs: BTreeSet<Need> = aside(|| examined.needs(&evidence, now)).into_iter().collect();
             if needs.is_empty() {
-                break;
+                let Some(question) = aside(|| examined.question(&evidence, now)) else { break };
+                let answer = self.witnesses.plugins.ask(&question).await;
+                evidence.consult(question, answer, self.good_until(now));
+                continue;
             }
             if !self.remember(&needs, &mut evidence, now) {
                 self.ask(needs, &mut evidence).await;
@@ -57,7 +80,14 @@ impl<'r> Gathering<'r> {
     }
 
     fn beginning(&self) -> Evidence {
-        Evidence::with_lists(aside(|| self.responders.lists())).asking_everybody(self.responders.asks_everybody())
+        let responders = self.witnesses.responders;
+        Evidence::with_lists(aside(|| responders.lists())).asking_everybody(responders.asks_everybody())
+    }
+
+    /// Until when what a plugin says now is good.
+    fn good_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let good_for = SignedDuration::try_from(self.witnesses.plugins.good_for()?).unwrap_or(SignedDuration::MAX);
+        now.saturating_add(good_for).ok()
     }
 
     /// Looks for what was brought before. Whether anything was found that had not been looked at yet.
@@ -67,7 +97,7 @@ impl<'r> Gathering<'r> {
             if !self.looked_up.insert(need.clone()) {
                 continue;
             }
-            if let Some(bytes) = aside(|| self.responders.remembered(need, now)) {
+            if let Some(bytes) = aside(|| self.witnesses.responders.remembered(need, now)) {
                 evidence.remember(need.clone(), bytes);
                 has_found = true;
             }
@@ -78,7 +108,7 @@ impl<'r> Gathering<'r> {
     /// Asks for everything at once. Whatever comes of it is an answer, so that no need comes back.
     async fn ask(&mut self, needs: BTreeSet<Need>, evidence: &mut Evidence) {
         let (started, left) = (Instant::now(), self.left);
-        let (before, responders) = (self.asked, self.responders);
+        let (before, responders) = (self.asked, self.witnesses.responders);
         let asked = needs.into_iter().enumerate().map(|(index, need)| async move {
             let is_allowed = before + index < MAX_ASKED;
             if !is_allowed {
@@ -102,7 +132,7 @@ impl<'r> Gathering<'r> {
             for relied in &status.evidence {
                 let found = relied.need.as_ref().and_then(|need| Some((need, evidence.bytes(need)?)));
                 if let Some((need, bytes)) = found {
-                    self.responders.keep(need, bytes, Kept { now, until, is_whole: relied.is_whole });
+                    self.witnesses.responders.keep(need, bytes, Kept { now, until, is_whole: relied.is_whole });
                 }
             }
         }
