@@ -15,6 +15,7 @@ use pratique::pki::{Certificate, Chain, MAX_CHAIN_LENGTH, SubjectPattern};
 use pratique::policy::Policy;
 use pratique::proto::{CheckRequest, CheckResponse, frame};
 use pratique::rootfs::{DiffIds, Mount, RootFilesystem, mounted_at, mounts_below};
+use pratique::sign::{BuildOutput, MAX_BUILT_IMAGES, PayloadIndex};
 use prost::Message as _;
 
 /// Every target by its name, which is that of its file in `fuzz_targets/` and of its folder in `seeds/`.
@@ -33,6 +34,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("containerd_mounts", containerd_mounts),
     ("containerd_config", containerd_config),
     ("hook_frame", hook_frame),
+    ("build_output", build_output),
+    ("payload_index", payload_index),
 ];
 
 /// Says whether anything was accepted, so that the short run can tell a target that refuses everything.
@@ -194,6 +197,32 @@ pub fn hook_frame(bytes: &[u8]) -> bool {
         assert!(frame::clipped(response.line).len() <= frame::MAX_LINE);
     }
     is_message
+}
+
+/// What a build says that it has made.
+pub fn build_output(bytes: &[u8]) -> bool {
+    let Some(output) = accepted(BuildOutput::parse(bytes, None)) else { return false };
+    assert!(!output.images.is_empty() && output.images.len() <= MAX_BUILT_IMAGES);
+    for image in &output.images {
+        let name = image.reference.to_string();
+        assert_eq!(name.parse::<Reference>().as_ref(), Ok(&image.reference), "said again, it is the same");
+        if let (Some(digest), Some(descriptor)) = (image.reference.digest(), &image.descriptor) {
+            assert_eq!(*digest, descriptor.digest);
+        }
+    }
+    true
+}
+
+/// The index of payloads, as it comes back from a signing service.
+pub fn payload_index(bytes: &[u8]) -> bool {
+    let Some(index) = accepted(PayloadIndex::parse(bytes)) else { return false };
+    for entry in index.entries() {
+        is_plain(Path::new("/").join(entry.payload_file()).as_path());
+        assert_eq!(entry.payload_file().matches(['/', ':']).count(), 0);
+        assert_eq!(Payload::parse(&entry.payload()).map(|payload| payload.target_artifact), Ok(entry.artifact.clone()));
+    }
+    assert_eq!(PayloadIndex::parse(&index.to_bytes()).as_ref(), Ok(&index), "written again, it is the same");
+    true
 }
 
 /// What was accepted; of the rest, that its account is short.
