@@ -91,6 +91,9 @@ pub enum InvalidPayloadIndex {
         /// The other.
         other: String,
     },
+    /// More bytes than are read.
+    #[error("the index of payloads has more than {MAX_PAYLOAD_INDEX} bytes")]
+    TooLarge,
     /// More than is taken.
     #[error("there are more than {MAX_PLACES} places to attach signatures in")]
     TooMany,
@@ -99,7 +102,7 @@ pub enum InvalidPayloadIndex {
 impl Remedy for InvalidPayloadIndex {
     fn code(&self) -> Code {
         Code(match self {
-            Self::TooMany => "payload-index-too-large",
+            Self::TooLarge | Self::TooMany => "payload-index-too-large",
             Self::Contradiction { .. } => "descriptor-contradiction",
             _ => "payload-index-invalid",
         })
@@ -107,7 +110,7 @@ impl Remedy for InvalidPayloadIndex {
 
     fn remedy(&self) -> Option<String> {
         Some(match self {
-            Self::TooMany => "split the release".into(),
+            Self::TooLarge | Self::TooMany => "split the release".into(),
             Self::Contradiction { .. } => "ask both places for the digest: one of them tells what is not so".into(),
             _ => "use the index that `pratique payload generate` has written, unchanged".into(),
         })
@@ -145,6 +148,9 @@ impl PayloadEntry {
 impl PayloadIndex {
     /// The index in these bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidPayloadIndex> {
+        if bytes.len() as u64 > MAX_PAYLOAD_INDEX {
+            return Err(InvalidPayloadIndex::TooLarge);
+        }
         let wire: WireIndex = parse_json(bytes).map_err(InvalidPayloadIndex::Json)?;
         if wire.version != VERSION {
             return Err(InvalidPayloadIndex::Version(wire.version));
@@ -338,6 +344,8 @@ mod tests {
         assert_eq!(code(&twice.to_string()), Err("payload-index-invalid"));
         twice["payloads"] = serde_json::json!([]);
         assert!(code(&twice.to_string()).is_ok(), "nothing to sign is no mistake");
+        let huge = " ".repeat(usize::try_from(MAX_PAYLOAD_INDEX).unwrap() + 1);
+        assert_eq!(code(&huge), Err("payload-index-too-large"));
         let deep = format!("{{\"version\": {}", "[".repeat(100_000));
         assert_eq!(code(&deep), Err("payload-index-invalid"));
     }

@@ -186,3 +186,32 @@ async fn the_registry_must_hold_exactly_what_was_signed() {
     assert_eq!(codes(&document), ["subject-mismatch"]);
     assert_eq!(writes(&release), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_is_not_waited_for() {
+    let release = Release::start(2).await;
+    let file = envelope_file(&release.payload(0), Format::Cose);
+    fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let document = release.attach("--output json").exits(1).json();
+    assert_eq!((counts(&document), codes(&document)), ([1, 0, 0, 1], vec!["file-unreadable"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_index_may_lie_elsewhere_and_is_refused_when_changed() {
+    let release = Release::start(1).await;
+    let node = &release.scene.node;
+    let index = fs::read_to_string(release.payload_dir().join("payload-index.json")).unwrap();
+    node.write_home("elsewhere/release.json", &index);
+    let document = node.run("attach --index elsewhere/release.json --signatures payloads -o json").exits(0).json();
+    assert_eq!(counts(&document), [1, 0, 0, 0]);
+    let name = "payload\": \"sha256-";
+    assert!(index.contains(name));
+    node.write_home("elsewhere/release.json", index.replace(name, "payload\": \"../sha256-"));
+    let ran = node.run("attach --index elsewhere/release.json --signatures payloads -o json").exits(2);
+    assert_eq!(ran.json()["code"], "payload-index-invalid");
+    let ran = node.run("attach --payload-dir elsewhere -o json").exits(3);
+    assert_eq!(ran.json()["code"], "payload-index-missing");
+    node.write_home("elsewhere/release.json", json!({"version": 1, "payloads": []}).to_string());
+    node.run("attach --index elsewhere/release.json").is(0, "\nnothing to attach: the index lists no payload\n", "");
+}

@@ -35,6 +35,7 @@ mod tools;
 mod doctor;
 mod enroll;
 mod envelopes;
+mod external_signing;
 mod install;
 mod interop;
 mod layers;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::cli::attaching::Attachable;
 use crate::cli::exit::Failure;
@@ -46,9 +47,11 @@ fn is_new(returned: &Returned, seen: &mut BTreeSet<String>) -> bool {
 
 /// What is in this file, where there is one. The payload's own file is read for an envelope in its place.
 fn returned(file: PathBuf, format: Option<Format>, entry: &PayloadEntry) -> Option<Returned> {
-    let is_absent = std::fs::symlink_metadata(&file).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
-    if is_absent {
-        return None;
+    match fs::metadata(&file) {
+        Ok(metadata) if metadata.is_file() => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        // A pipe would wait for a writer when opened.
+        _ => return Some(Returned { envelope: Err(not_a_file(&file)), file }),
     }
     let envelope = match read(&file, DEFAULT_ENVELOPE_SIZE) {
         Err(failure) => Err(problem_of(failure)),
@@ -70,6 +73,10 @@ fn format_in_place(bytes: &[u8]) -> Option<Format> {
         [b'{', ..] if !is_payload() => Some(Format::Jws),
         _ => None,
     }
+}
+
+fn not_a_file(path: &Path) -> Problem {
+    Problem::new("file-unreadable", &format!("{} is not a file", path.display()), "put the envelope itself there")
 }
 
 fn changed_payload() -> Problem {

@@ -273,7 +273,7 @@ fn report(output: Output, mut lines: Vec<Line>) -> Exit {
     };
     output::print(output, &report, || {
         let lines: Vec<String> = report.signatures.iter().map(Line::text).collect();
-        format!("{}\n{}", summary(&report), lines.join("\n"))
+        [summary(&report)].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
     });
     if output == Output::Text {
         hints(&report.signatures);
@@ -283,6 +283,9 @@ fn report(output: Output, mut lines: Vec<Line>) -> Exit {
 
 fn summary(report: &Report) -> String {
     let all = report.signatures.len();
+    if all == 0 {
+        return "nothing to attach: the index lists no payload".to_owned();
+    }
     let parts = [
         (report.attached, "attached"),
         (report.present, "there already"),
