@@ -41,6 +41,8 @@ const NOT_CODES: &[(&str, &str)] = &[
     ("timestamp-root-cert", "a flag"),
     ("timestamp-url", "a flag"),
     ("trust-root", "a flag"),
+    ("trust-store", "a flag"),
+    ("trusted-identity", "a flag"),
     ("user-metadata", "a flag"),
     ("verify-signature", "a command of plugins"),
 ];

@@ -10,9 +10,11 @@
     reason = "a test may end in a panic"
 )]
 
+#[path = "support/vectors.rs"]
+mod vectors;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,62 +24,57 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use pratique::config::NotationDir;
 use pratique::envelope::{Envelope, Format, limits::DEFAULT_ENVELOPE_SIZE};
-use pratique::judge::{Bounds, Gathering, Places, Question, Witnesses};
-use pratique::oci::{Descriptor, Digest, DigestAlgorithm, Reference, media_type};
+use pratique::judge::{BlobQuestion, Bounds, Gathering, Places, Question, Witnesses, examine_blob, hash_of};
+use pratique::oci::{Digest, Reference, media_type};
 use pratique::pki::Certificate;
 use pratique::plugin::{PluginFolder, VerifierOptions, Verifiers};
-use pratique::policy::{LevelName, Policy, Trust};
+use pratique::policy::{Policy, Trust};
 use pratique::remedy::Remedy;
 use pratique::revocation::{AskError, Kept, Responders};
-use pratique::source::{Source, layout::Layout};
+use pratique::source::{Source, file::describe, layout::Layout};
 use pratique::verify::{
-    Answer, Examined, Lists, Need, Outcome, Problem, SignatureReport, Subject, Target, Verdict, VerdictInput, examine,
-    govern, malformed,
+    Answer, Examined, Lists, Need, Outcome, Problem, SignatureReport, Subject, Verdict, VerdictInput, examine, govern,
+    malformed,
 };
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use tempfile::TempDir;
+
+use vectors::{BlobCase, EnvelopeCase, ExpectedVerdict, cases, copy_trust_store, exceptions, read, vectors};
 
 #[test]
 fn envelopes_give_the_verdict_they_expect() {
-    let cases: Vec<EnvelopeCase> = read_json("cases.json");
-    assert_eq!(cases.len(), 114);
-    check("cases", cases.iter().map(|case| (case.case.as_str(), case.expected.answer(), case.run())));
+    let cases: Vec<EnvelopeCase> = cases("cases", 114);
+    check("cases", cases.iter().map(|case| (case.name.as_str(), case.expected.answer(), case.run())));
 }
 
 #[test]
 fn policies_select_the_statement_they_expect() {
-    let cases: Vec<PolicyCase> = read_json("policy-cases.json");
-    assert_eq!(cases.len(), 36);
-    check("policy-cases", cases.iter().map(|case| (case.case.as_str(), case.expected.answer(), case.run())));
+    let cases: Vec<PolicyCase> = cases("policy-cases", 36);
+    check("policy-cases", cases.iter().map(|case| (case.name.as_str(), case.expected.answer(), case.run())));
 }
 
 #[test]
 fn policy_files_are_read_in_the_order_they_expect() {
-    let cases: Vec<PolicyFileCase> = read_json("policy-file-cases.json");
-    assert_eq!(cases.len(), 4);
-    check("policy-file-cases", cases.iter().map(|case| (case.case.as_str(), case.expected.answer(), case.run())));
+    let cases: Vec<PolicyFileCase> = cases("policy-file-cases", 4);
+    check("policy-file-cases", cases.iter().map(|case| (case.name.as_str(), case.expected.answer(), case.run())));
 }
 
 #[test]
 fn trusted_identities_match_the_subjects_they_expect() {
-    let cases: Vec<NameCase> = read_json("dn-cases.json");
-    assert_eq!(cases.len(), 20);
-    check("dn-cases", cases.iter().map(|case| (case.case.as_str(), case.expected.result.clone(), case.run())));
+    let cases: Vec<NameCase> = cases("dn-cases", 20);
+    check("dn-cases", cases.iter().map(|case| (case.name.as_str(), case.expected.result.clone(), case.run())));
 }
 
 #[test]
 fn blobs_give_the_verdict_they_expect() {
-    let cases: Vec<BlobCase> = read_json("blob-cases.json");
-    assert_eq!(cases.len(), 14);
-    check("blob-cases", cases.iter().map(|case| (case.case.as_str(), case.expected.answer(), case.run())));
+    let cases: Vec<BlobCase> = cases("blob-cases", 14);
+    check("blob-cases", cases.iter().map(|case| (case.name.as_str(), case.expected.answer(), case.run())));
 }
 
 #[test]
 fn layouts_list_the_signatures_and_give_the_verdict_they_expect() {
-    let cases: Vec<LayoutCase> = read_json("layout-cases.json");
-    assert_eq!(cases.len(), 11);
-    check("layout-cases", cases.iter().map(|case| (case.case.as_str(), case.expected.answer(), case.run())));
+    let cases: Vec<LayoutCase> = cases("layout-cases", 11);
+    check("layout-cases", cases.iter().map(|case| (case.name.as_str(), case.expected.answer(), case.run())));
 }
 
 /// Compares every case with what is expected, or with what its exception says.
@@ -93,7 +90,7 @@ fn check<'a>(file: &str, cases: impl Iterator<Item = (&'a str, String, String)>)
         if exception.is_some() && got == expected {
             wrong.push(format!("{name}: gives {got} as the vector expects; take its exception away"));
         }
-        let wanted = exception.map_or(&expected, |exception| &exception.gives);
+        let wanted = exception.unwrap_or(&expected);
         if got != *wanted {
             wrong.push(format!("{name}: expected {wanted}, got {got}"));
         }
@@ -102,108 +99,54 @@ fn check<'a>(file: &str, cases: impl Iterator<Item = (&'a str, String, String)>)
     assert!(wrong.is_empty(), "{} of {count} vectors of {file}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
-#[derive(Deserialize)]
-struct Exception {
-    gives: String,
-    reason: String,
+/// A case, put to the library.
+trait Run {
+    fn run(&self) -> String;
 }
 
-fn exceptions(file: &str) -> BTreeMap<String, Exception> {
-    let text = fs::read_to_string(vectors().join("exceptions.toml")).unwrap();
-    let mut files: BTreeMap<String, BTreeMap<String, Exception>> = toml::from_str(&text).unwrap();
-    let exceptions = files.remove(file).unwrap_or_default();
-    assert!(exceptions.values().all(|exception| exception.reason.len() > 20), "every exception says why");
-    exceptions
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct EnvelopeCase {
-    case: String,
-    envelope: PathBuf,
-    media_type: String,
-    descriptor: Descriptor,
-    trust_store: Option<PathBuf>,
-    #[serde(default)]
-    trust_store_symlinks: BTreeMap<PathBuf, PathBuf>,
-    policy: PathBuf,
-    artifact_reference: String,
-    #[serde(default)]
-    user_metadata: BTreeMap<String, String>,
-    /// What the network answers; without it, nobody may be asked.
-    http: Option<BTreeMap<String, String>>,
-    /// The plugins that are installed, each with its script.
-    #[serde(default)]
-    plugins: BTreeMap<String, PathBuf>,
-    expected: ExpectedVerdict,
-}
-
-#[derive(Deserialize)]
-struct ExpectedVerdict {
-    outcome: String,
-    failed_check: Option<String>,
-    #[serde(default)]
-    logged: Vec<String>,
-}
-
-impl ExpectedVerdict {
-    fn answer(&self) -> String {
-        match (self.outcome.as_str(), &self.failed_check) {
-            ("accept", None) if self.logged.is_empty() => "accept".to_owned(),
-            ("accept", None) => format!("accept, logged {}", self.logged.join(" ")),
-            ("reject", Some(check)) => format!("reject {check}"),
-            other => panic!("a vector expects {other:?}"),
-        }
-    }
-}
-
-impl EnvelopeCase {
+impl Run for EnvelopeCase {
     fn run(&self) -> String {
-        answer_of(&self.verdict(&self.trust()))
-    }
-
-    fn verdict(&self, trust: &Trust) -> Verdict {
-        let reference: Reference = self.artifact_reference.parse().unwrap();
-        let now = pratique::clock::now();
-        let input = VerdictInput { reference: &self.artifact_reference, artifact: &self.descriptor, trust, now };
-        let statement = match govern(input, reference.repository()) {
-            Ok(statement) => statement,
-            Err(verdict) => return *verdict,
-        };
-        let subject = Subject::artifact(&self.descriptor, &self.user_metadata);
-        let outcome = match Envelope::parse(&self.media_type, &read_envelope(&self.envelope), DEFAULT_ENVELOPE_SIZE) {
-            Ok(envelope) => {
-                let network = Network { answers: self.http.as_ref() };
-                let plugins = self.installed();
-                let options = VerifierOptions { timeout: Duration::from_secs(60), ..VerifierOptions::default() };
-                let verifiers = Verifiers::new(PluginFolder::new(plugins.path().to_owned()), options);
-                let witnesses = Witnesses { responders: &network, plugins: &verifiers };
-                decide(witnesses, examine(&envelope, subject, statement, trust), now)
-            }
-            Err(error) => malformed(&error),
-        };
-        Verdict::of_signatures(input, statement, vec![SignatureReport { digest: None, outcome }], false)
-    }
-
-    /// A directory with the case's plugins.
-    fn installed(&self) -> TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, script) in &self.plugins {
-            let program = folder.path().join(name).join(format!("notation-{name}"));
-            fs::create_dir(program.parent().unwrap()).unwrap();
-            fs::copy(vectors().join(script), &program).unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        folder
-    }
-
-    fn trust(&self) -> Trust {
         let directory = configuration(self.trust_store.as_deref(), &self.policy, "trustpolicy.json");
         for (link, target) in &self.trust_store_symlinks {
             std::os::unix::fs::symlink(target, directory.path().join("truststore").join(link)).unwrap();
         }
-        notation_dir(&directory).load_trust().unwrap()
+        answer_of(&envelope_verdict(self, &notation_dir(&directory).load_trust().unwrap()))
     }
+}
+
+fn envelope_verdict(case: &EnvelopeCase, trust: &Trust) -> Verdict {
+    let reference: Reference = case.artifact_reference.parse().unwrap();
+    let now = pratique::clock::now();
+    let input = VerdictInput { reference: &case.artifact_reference, artifact: &case.descriptor, trust, now };
+    let statement = match govern(input, reference.repository()) {
+        Ok(statement) => statement,
+        Err(verdict) => return *verdict,
+    };
+    let subject = Subject::artifact(&case.descriptor, &case.user_metadata);
+    let outcome = match Envelope::parse(&case.media_type, &read(&case.envelope), DEFAULT_ENVELOPE_SIZE) {
+        Ok(envelope) => {
+            let network = Network { answers: case.http.as_ref() };
+            let plugins = installed(case);
+            let options = VerifierOptions { timeout: Duration::from_secs(60), ..VerifierOptions::default() };
+            let verifiers = Verifiers::new(PluginFolder::new(plugins.path().to_owned()), options);
+            let witnesses = Witnesses { responders: &network, plugins: &verifiers };
+            decide(witnesses, examine(&envelope, subject, statement, trust), now)
+        }
+        Err(error) => malformed(&error),
+    };
+    Verdict::of_signatures(input, statement, vec![SignatureReport { digest: None, outcome }], false)
+}
+
+/// A directory with the case's plugins.
+fn installed(case: &EnvelopeCase) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, script) in &case.plugins {
+        let program = folder.path().join(name).join(format!("notation-{name}"));
+        fs::create_dir(program.parent().unwrap()).unwrap();
+        fs::write(&program, read(script)).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    folder
 }
 
 fn decide<'w>(witnesses: impl Into<Witnesses<'w>>, examined: Examined<'_>, now: Timestamp) -> Outcome {
@@ -234,7 +177,7 @@ impl Responders for Network<'_> {
             Some("timeout") => Err(Problem::of(&AskError::TimedOut { limit: Duration::from_secs(2) })),
             Some(answer) => match answer.strip_prefix("status:") {
                 Some(number) => status(number.parse().unwrap()),
-                None => Ok(Arc::from(fs::read(vectors().join(answer)).unwrap())),
+                None => Ok(Arc::from(read(answer))),
             },
         }
     }
@@ -252,7 +195,7 @@ fn configuration(trust_store: Option<&Path>, policy: &Path, policy_name: &str) -
     let store = directory.path().join("truststore");
     fs::create_dir(&store).unwrap();
     if let Some(source) = trust_store {
-        copy_tree(&vectors().join(source), &store);
+        copy_trust_store(source, &store);
     }
     fs::copy(vectors().join(policy), directory.path().join(policy_name)).unwrap();
     directory
@@ -282,64 +225,36 @@ fn answer_of(verdict: &Verdict) -> String {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BlobCase {
-    case: String,
-    blob: PathBuf,
-    signature: PathBuf,
-    signature_name: String,
-    trust_store: PathBuf,
-    policy: PathBuf,
-    policy_name: Option<String>,
-    blob_media_type: Option<String>,
-    #[serde(default)]
-    user_metadata: BTreeMap<String, String>,
-    expected: ExpectedVerdict,
-}
-
-impl BlobCase {
+impl Run for BlobCase {
     fn run(&self) -> String {
         let directory = configuration(Some(&self.trust_store), &self.policy, "trustpolicy.blob.json");
         let trust = notation_dir(&directory).load_blob_trust().unwrap();
-        match Format::from_signature_file_name(&self.signature_name) {
-            Ok(format) => answer_of(&self.verdict(format, &trust)),
-            Err(error) => format!("reject {}", error.code()),
-        }
-    }
-
-    fn verdict(&self, format: Format, trust: &Trust) -> Verdict {
-        let content = fs::read(vectors().join(&self.blob)).unwrap();
-        let envelope = Envelope::parse(format.media_type(), &read_envelope(&self.signature), DEFAULT_ENVELOPE_SIZE);
-        let hash = envelope.as_ref().map_or(DigestAlgorithm::Sha256, |envelope| envelope.algorithm().hash());
+        let format = match Format::from_signature_file_name(&self.signature_name) {
+            Ok(format) => format,
+            Err(error) => return format!("reject {}", error.code()),
+        };
+        let signature = Envelope::parse(format.media_type(), &read(&self.signature), DEFAULT_ENVELOPE_SIZE);
         let media_type = self.blob_media_type.as_deref();
-        let artifact = Descriptor {
-            digest: hash.of(&content),
-            ..Descriptor::of(media_type.unwrap_or(media_type::OCTET_STREAM), &content)
+        let content = read(&self.blob);
+        let question = BlobQuestion {
+            name: &self.signature_name,
+            blob: &describe(&*content, hash_of(&signature), media_type.unwrap_or(media_type::OCTET_STREAM)).unwrap(),
+            signature: &signature,
+            statement: self.policy_name.as_deref(),
+            media_type,
+            user_metadata: &self.user_metadata,
         };
-        let now = pratique::clock::now();
-        let input = VerdictInput { reference: &self.signature_name, artifact: &artifact, trust, now };
-        let name = self.policy_name.as_deref();
-        let Some(statement) = trust.policy().statement_for_blob(name) else {
-            return Verdict::without_blob_statement(input, name);
-        };
-        if statement.level() == LevelName::Skip {
-            return Verdict::skipped(input, statement);
-        }
-        let target = Target::Blob { digest: &artifact.digest, size: artifact.size, media_type };
-        let subject = Subject { target, user_metadata: &self.user_metadata };
-        let outcome = match envelope {
-            Ok(envelope) => decide(&Network { answers: None }, examine(&envelope, subject, statement, trust), now),
-            Err(error) => malformed(&error),
-        };
-        Verdict::of_signatures(input, statement, vec![SignatureReport { digest: None, outcome }], false)
+        let network = Network { answers: None };
+        let verdict = examine_blob(&network, &trust, question, pratique::clock::now());
+        answer_of(&tokio::runtime::Runtime::new().unwrap().block_on(verdict))
     }
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LayoutCase {
-    case: String,
+    #[serde(rename = "case")]
+    name: String,
     layout: PathBuf,
     reference: String,
     scope: String,
@@ -417,7 +332,8 @@ impl LayoutCase {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PolicyCase {
-    case: String,
+    #[serde(rename = "case")]
+    name: String,
     policy_text: String,
     artifact_reference: String,
     expected: ExpectedStatement,
@@ -453,7 +369,8 @@ fn statement_name(policy: &Policy, repository: &str) -> String {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PolicyFileCase {
-    case: String,
+    #[serde(rename = "case")]
+    name: String,
     files: BTreeMap<PathBuf, PathBuf>,
     artifact_reference: String,
     expected: ExpectedStatement,
@@ -476,7 +393,8 @@ impl PolicyFileCase {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct NameCase {
-    case: String,
+    #[serde(rename = "case")]
+    name: String,
     trusted_identities: Vec<String>,
     subject_cert: PathBuf,
     expected: ExpectedStatement,
@@ -492,39 +410,8 @@ impl NameCase {
             }],
         });
         let Ok(policy) = Policy::parse(document.to_string().as_bytes()) else { return "invalid-policy".to_owned() };
-        let certificate = Certificate::read_all(&fs::read(vectors().join(&self.subject_cert)).unwrap()).unwrap();
+        let certificate = Certificate::read_all(&read(&self.subject_cert)).unwrap();
         let accepts = policy.statements()[0].identities().accepts(certificate[0].subject());
         if accepts { "match".to_owned() } else { "no-match".to_owned() }
     }
-}
-
-fn read_envelope(path: &Path) -> Vec<u8> {
-    let bytes = fs::read(vectors().join(path)).unwrap();
-    if path.extension().is_some_and(|extension| extension == "gz") {
-        let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked).unwrap();
-        return unpacked;
-    }
-    bytes
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            fs::create_dir_all(&target).unwrap();
-            copy_tree(&entry.path(), &target);
-        } else if entry.file_name() != ".gitkeep" {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
-}
-
-fn read_json<T: DeserializeOwned>(name: &str) -> T {
-    serde_json::from_slice(&fs::read(vectors().join(name)).unwrap()).unwrap()
-}
-
-fn vectors() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::{Output, output};
+use crate::config::{Existing, write_whole};
 use crate::oci::Digest;
 use crate::pki::revocation::{Crl, MAX_CRL_SIZE, crls_in};
 use crate::revocation::is_list_file;
@@ -144,10 +145,7 @@ fn refuse_older(list: &[u8], file: &Path, target: &Path) -> Result<(), Failure> 
 fn write(target: &Path, list: &[u8]) -> io::Result<()> {
     let directory = target.parent().ok_or(io::ErrorKind::InvalidInput)?;
     fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-    let temporary = directory.join(format!(".import-{}", std::process::id()));
-    fs::write(&temporary, list).and_then(|()| fs::rename(&temporary, target)).inspect_err(|_| {
-        let _ = fs::remove_file(&temporary);
-    })
+    write_whole(target, list, Existing::Replace)
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::remedy::{Code, Remedy, one_line};
-use crate::verify::{Answer, Check};
+use crate::verify::{Answer, Check, Problem};
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,12 @@ impl Failure {
             remedy: error.remedy(),
             check: None,
         }
+    }
+
+    /// A problem that was found on the way.
+    pub(super) fn of_problem(problem: Problem) -> Self {
+        let Problem { code, message, remedy } = problem;
+        Self { exit: Exit::Inconclusive, code, message, remedy, check: None }
     }
 
     /// What the daemon says stood in the way.

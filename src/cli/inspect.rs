@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::exit::{Exit, Failure};
 use super::registry::{ListArguments, Listed};
@@ -153,7 +154,8 @@ pub(super) async fn read(
     fields(&envelope)
 }
 
-fn fields(envelope: &Envelope) -> Result<Fields, Problem> {
+/// What an envelope says.
+pub(super) fn fields(envelope: &Envelope) -> Result<Fields, Problem> {
     let signed = envelope.signed_attributes();
     let unsigned = envelope.unsigned_attributes();
     let mut artifact = Payload::parse(envelope.payload()).ok().map(|payload| payload.target_artifact);
@@ -224,7 +226,7 @@ fn tree(inspection: &Inspection) -> String {
     }
     let count = inspection.signatures.len();
     for (index, shown) in inspection.signatures.iter().enumerate() {
-        let value = serde_json::to_value(shown).unwrap_or_default();
+        let value = serde_json::to_value(&shown.content).unwrap_or_default();
         branch(&mut lines, "", &shown.digest, value, index + 1 == count);
     }
     if inspection.truncated {
@@ -234,22 +236,27 @@ fn tree(inspection: &Inspection) -> String {
 }
 
 /// One node of the tree with all that hangs on it.
-fn branch(lines: &mut Vec<String>, indent: &str, name: &str, value: serde_json::Value, is_last: bool) {
+fn branch(lines: &mut Vec<String>, indent: &str, name: &str, value: Value, is_last: bool) {
     let (joint, below) = if is_last { ("└── ", "    ") } else { ("├── ", "│   ") };
-    let children: Vec<(String, serde_json::Value)> = match value {
-        serde_json::Value::Object(members) => {
-            members.into_iter().filter(|(key, _)| key != "digest" || !indent.is_empty()).collect()
+    match value {
+        Value::Object(_) | Value::Array(_) => {
+            lines.push(format!("{indent}{joint}{name}"));
+            branches(lines, &format!("{indent}{below}"), value);
         }
-        serde_json::Value::Array(items) => {
-            items.into_iter().enumerate().map(|(i, item)| ((i + 1).to_string(), item)).collect()
-        }
-        serde_json::Value::String(text) => return lines.push(format!("{indent}{joint}{name}: {text}")),
-        other => return lines.push(format!("{indent}{joint}{name}: {other}")),
+        Value::String(text) => lines.push(format!("{indent}{joint}{name}: {text}")),
+        other => lines.push(format!("{indent}{joint}{name}: {other}")),
+    }
+}
+
+/// The members of an object, or the items of a list, with all that hangs on each.
+pub(super) fn branches(lines: &mut Vec<String>, indent: &str, value: Value) {
+    let children: Vec<(String, Value)> = match value {
+        Value::Object(members) => members.into_iter().collect(),
+        Value::Array(items) => items.into_iter().enumerate().map(|(i, item)| ((i + 1).to_string(), item)).collect(),
+        _ => return,
     };
-    lines.push(format!("{indent}{joint}{name}"));
-    let indent = format!("{indent}{below}");
     let count = children.len();
     for (index, (name, value)) in children.into_iter().enumerate() {
-        branch(lines, &indent, &name, value, index + 1 == count);
+        branch(lines, indent, &name, value, index + 1 == count);
     }
 }

@@ -5,6 +5,7 @@
 
 mod attach;
 mod attaching;
+mod blob;
 mod cert;
 mod crl;
 mod doctor;
@@ -18,6 +19,7 @@ mod notation_dir;
 mod output;
 mod payload;
 mod plugins;
+mod policy;
 mod registry;
 mod revocation;
 mod sign;
@@ -74,6 +76,12 @@ enum Command {
     /// Add trust anchors; make certificates for testing.
     #[command(subcommand)]
     Cert(cert::Command),
+    /// Begin, put in force and show the trust policy for images.
+    #[command(subcommand)]
+    Policy(policy::Command<policy::Images>),
+    /// Sign and verify files that lie in no registry.
+    #[command(subcommand)]
+    Blob(blob::Command),
     /// Import revocation lists, for a site without a way to the issuers' servers.
     #[command(subcommand)]
     Crl(crl::Command),
@@ -143,6 +151,8 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Ls(arguments) => block_on(ls::run(arguments, output)),
         Command::Inspect(arguments) => block_on(inspect::run(arguments, output)),
         Command::Cert(command) => cert::run(command, output),
+        Command::Policy(command) => policy::run(command, output),
+        Command::Blob(command) => block_on(blob::run(command, output)),
         Command::Crl(command) => crl::run(command, output),
         Command::Enroll(arguments) => block_on(enroll::run(arguments, output)),
         Command::Install(arguments) => block_on(install::install(arguments, output)),

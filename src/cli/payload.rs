@@ -17,7 +17,7 @@ use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
 use super::registry::RegistryArguments;
 use super::{Output, output};
-use crate::config::write_whole;
+use crate::config::{Existing, write_whole};
 use crate::oci::{Descriptor, Index, Repository, media_type};
 use crate::sign::{
     BuildOutput, BuiltImage, MAX_BUILD_OUTPUT, MAX_BUILT_IMAGES, MAX_PAYLOAD_INDEX, PAYLOAD_INDEX_FILE, PayloadEntry,
@@ -226,10 +226,10 @@ fn write(directory: &Path, index: &PayloadIndex, skip_existing: bool) -> Result<
         }
     }
     for (path, entry) in &missing {
-        write_whole(path, &entry.payload()).map_err(|error| unwritable(path, &error))?;
+        write_whole(path, &entry.payload(), Existing::Replace).map_err(|error| unwritable(path, &error))?;
     }
     let path = directory.join(PAYLOAD_INDEX_FILE);
-    write_whole(&path, &index.to_bytes()).map_err(|error| unwritable(&path, &error))?;
+    write_whole(&path, &index.to_bytes(), Existing::Replace).map_err(|error| unwritable(&path, &error))?;
     Ok(missing.len())
 }
 

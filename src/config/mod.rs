@@ -16,12 +16,12 @@ mod trust_store;
 mod value;
 
 pub use attach_profile::{AttachProfile, AttachProfileError, RevocationChoice};
-pub use file::{FileError, NotationFileError, write_whole};
+pub use file::{Existing, FileError, NotationFileError, write_whole};
 pub use node::{
     CacheConfig, ContainerdConfig, GateConfig, LimitConfig, LocalImageConfig, LogConfig, LogFormat, NodeConfig,
     NodeConfigError, RegistryConfig, SocketConfig,
 };
-pub use notation_dir::{ImportError, InvalidName, LoadError, NotationDir};
+pub use notation_dir::{ImportError, InvalidName, LoadError, NotationDir, PolicyKind};
 pub use plugins::PluginConfig;
 pub use revocation::RevocationConfig;
 pub use signing_keys::{SigningKey, SigningKeyEntry, SigningKeyError, SigningKeys};

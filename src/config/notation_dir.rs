@@ -7,11 +7,12 @@
 //! A trust store that cannot be loaded does not keep the policy out of force. It fails the statements that name it, and
 //! says why (see [`Trust::problems`]).
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::file::{self, FileError, NotationFileError};
+use super::file::{self, Existing, FileError, NotationFileError};
 use super::trust_store;
 use crate::policy::{InvalidPolicy, MAX_POLICY_SIZE, Policy, StoreKind, Trust, TrustStore, is_safe_name};
 use crate::remedy::{Code, Remedy, excerpt};
@@ -22,6 +23,15 @@ const POLICY_FILE: &str = "trustpolicy.oci.json";
 const OLD_POLICY_FILE: &str = "trustpolicy.json";
 /// The policy for blobs, since notation 2.
 const BLOB_POLICY_FILE: &str = "trustpolicy.blob.json";
+
+/// What a trust policy is about. The two kinds lie in files of their own, and neither stands in for the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyKind {
+    /// Images and other artifacts of registries.
+    Image,
+    /// Files outside of any registry.
+    Blob,
+}
 
 /// A directory such as `/etc/pratique` or `~/.config/notation`.
 #[derive(Clone, Debug)]
@@ -105,6 +115,12 @@ pub enum ImportError {
     /// It breaks a rule.
     #[error(transparent)]
     Refused(#[from] LoadError),
+    /// There is one already, and nobody said that it may be replaced.
+    #[error("there is a trust policy at {} already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file could not be written.
     #[error("cannot write {}", path.display())]
     Unwritable {
@@ -119,6 +135,7 @@ impl Remedy for ImportError {
     fn code(&self) -> Code {
         match self {
             Self::Refused(error) => error.code(),
+            Self::Exists { .. } => Code("policy-exists"),
             Self::Unwritable { .. } => Code("policy-unwritable"),
         }
     }
@@ -126,6 +143,7 @@ impl Remedy for ImportError {
     fn remedy(&self) -> Option<String> {
         match self {
             Self::Refused(error) => error.remedy(),
+            Self::Exists { .. } => Some("replace it with `--force`".into()),
             Self::Unwritable { .. } => Some("see whether the directory can be written".into()),
         }
     }
@@ -172,17 +190,18 @@ impl NotationDir {
         &self.path
     }
 
-    /// The policy in force and every trust store it names, as they lie on disk now.
+    /// The policy for images in force and every trust store it names, as they lie on disk now.
     pub fn load_trust(&self) -> Result<Trust, LoadError> {
-        let (path, policy) = self.load_policy()?;
-        Ok(self.with_stores(&path, policy))
+        self.load(PolicyKind::Image)
     }
 
     /// The same for the policy that governs blobs, `trustpolicy.blob.json`. No other file stands in for it.
     pub fn load_blob_trust(&self) -> Result<Trust, LoadError> {
-        let path = self.path.join(BLOB_POLICY_FILE);
-        let text = file::read(&path, MAX_POLICY_SIZE as u64);
-        let (path, policy) = parsed(path, text, Policy::parse_blob)?;
+        self.load(PolicyKind::Blob)
+    }
+
+    fn load(&self, kind: PolicyKind) -> Result<Trust, LoadError> {
+        let (path, policy) = self.load_policy(kind)?;
         Ok(self.with_stores(&path, policy))
     }
 
@@ -201,42 +220,56 @@ impl NotationDir {
         Trust::new(policy, stores, path.display().to_string())
     }
 
-    /// The policy in force, and the file it lies in.
-    pub fn load_policy(&self) -> Result<(PathBuf, Policy), LoadError> {
-        let (path, text) = self.read_policy();
-        parsed(path, text, |text| self.parse_policy(text))
+    /// The policy of this kind in force, and the file it lies in.
+    pub fn load_policy(&self, kind: PolicyKind) -> Result<(PathBuf, Policy), LoadError> {
+        let (path, text) = self.read_policy(kind);
+        parsed(path, text, |text| self.parse_policy(kind, text))
     }
 
-    /// The policy in a text, by the rules that hold for this directory.
-    pub fn parse_policy(&self, text: &[u8]) -> Result<Policy, InvalidPolicy> {
-        if self.may_skip_everywhere { Policy::parse_allowing_unverified_everywhere(text) } else { Policy::parse(text) }
-    }
-
-    fn read_policy(&self) -> (PathBuf, Result<Vec<u8>, FileError>) {
-        let limit = MAX_POLICY_SIZE as u64;
-        let path = self.path.join(POLICY_FILE);
-        match file::read(&path, limit) {
-            Err(FileError::Absent) => {
-                let path = self.path.join(OLD_POLICY_FILE);
-                let text = file::read(&path, limit);
-                (path, text)
-            }
-            text => (path, text),
+    /// The policy of this kind in a text, by the rules that hold for this directory.
+    pub fn parse_policy(&self, kind: PolicyKind, text: &[u8]) -> Result<Policy, InvalidPolicy> {
+        match kind {
+            PolicyKind::Image if self.may_skip_everywhere => Policy::parse_allowing_unverified_everywhere(text),
+            PolicyKind::Image => Policy::parse(text),
+            PolicyKind::Blob => Policy::parse_blob(text),
         }
     }
 
-    /// Puts a policy into force that holds by the rules, in the file of the older name: tools of that time read no other.
-    pub fn import_policy(&self, text: &[u8]) -> Result<(), ImportError> {
-        let path = self.path.join(OLD_POLICY_FILE);
-        self.parse_policy(text).map_err(|source| LoadError::Invalid { path: path.clone(), source })?;
-        let unwritable = |source| ImportError::Unwritable { path: path.clone(), source };
-        let _lock = file::lock_directory(&self.path).map_err(unwritable)?;
-        file::replace(&path, text).map_err(unwritable)
+    fn read_policy(&self, kind: PolicyKind) -> (PathBuf, Result<Vec<u8>, FileError>) {
+        let path = self.policy_path(kind);
+        let text = file::read(&path, MAX_POLICY_SIZE as u64);
+        (path, text)
+    }
+
+    /// The file that the policy of this kind lies in, or would. For images that is the file of the newer name where there
+    /// is anything of that name, and else that of the older: tools of that time read no other.
+    pub fn policy_path(&self, kind: PolicyKind) -> PathBuf {
+        let newer = self.path.join(POLICY_FILE);
+        match kind {
+            PolicyKind::Blob => self.path.join(BLOB_POLICY_FILE),
+            PolicyKind::Image if newer.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) => {
+                self.path.join(OLD_POLICY_FILE)
+            }
+            PolicyKind::Image => newer,
+        }
+    }
+
+    /// Puts a policy into force that holds by the rules, in the place of the one of its kind that is in force, if one is
+    /// and may be replaced. Gives the file that it lies in.
+    pub fn import_policy(&self, kind: PolicyKind, text: &[u8], existing: Existing) -> Result<PathBuf, ImportError> {
+        let path = self.policy_path(kind);
+        self.parse_policy(kind, text).map_err(|source| LoadError::Invalid { path: path.clone(), source })?;
+        let written = file::lock_directory(&self.path).and_then(|_lock| file::put(&path, text, 0o600, existing));
+        match written {
+            Ok(()) => Ok(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(ImportError::Exists { path }),
+            Err(source) => Err(ImportError::Unwritable { path, source }),
+        }
     }
 
     /// The text of the policy as it lies there, whether it holds by the rules or not.
-    pub fn policy_text(&self) -> Result<Vec<u8>, LoadError> {
-        let (path, text) = self.read_policy();
+    pub fn policy_text(&self, kind: PolicyKind) -> Result<Vec<u8>, LoadError> {
+        let (path, text) = self.read_policy(kind);
         text.map_err(|source| match source {
             FileError::Absent => LoadError::Missing { path },
             source => LoadError::Unreadable { path, source },
@@ -346,7 +379,7 @@ mod tests {
             let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
             let (_guard, notation) = directory_with(&files);
             let (repository, _) = case.artifact_reference.rsplit_once('@').unwrap();
-            let policy = notation.load_policy();
+            let policy = notation.load_policy(PolicyKind::Image);
             let got = policy.as_ref().ok().map(|(_, policy)| policy.statement_for_scope(repository).unwrap().name());
             assert_eq!(got, case.expected.statement.as_deref(), "{}", case.name);
             assert_eq!(got.is_none(), case.expected.result == "error", "{}", case.name);

@@ -173,7 +173,10 @@ impl Remedy for InvalidEnvelope {
             Self::UnknownCritical(name) => {
                 Some(format!("`{name}` asks for a check that this version of pratique does not know"))
             }
-            _ => Some("the envelope is damaged or was made by a tool that does not follow the specification: sign the image again".into()),
+            _ => Some(
+                "the envelope is damaged or was made by a tool that does not follow the specification: sign again"
+                    .into(),
+            ),
         }
     }
 }

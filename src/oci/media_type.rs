@@ -28,7 +28,34 @@ pub fn is_manifest(media_type: &str) -> bool {
     matches!(media_type, IMAGE_MANIFEST | DOCKER_MANIFEST | ARTIFACT_MANIFEST) || is_index(media_type)
 }
 
+/// Whether a media type is written as one: a type or type and subtype of the characters that RFC 9110, section 5.6.2, lets
+/// stand in a token, and, behind a semicolon, whatever parameters on one line. The reference implementation takes a type
+/// without a subtype, too.
+pub fn is_well_formed(media_type: &str) -> bool {
+    let (name, parameters) = media_type.split_once(';').unwrap_or((media_type, ""));
+    let is_token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    };
+    let parts: Vec<&str> = name.trim_end_matches(' ').split('/').collect();
+    parts.len() <= 2 && parts.into_iter().all(is_token) && parameters.bytes().all(|b| matches!(b, b' '..=b'~'))
+}
+
 /// Whether this is one of the two kinds of list of manifests.
 pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, IMAGE_INDEX | DOCKER_MANIFEST_LIST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_media_type_is_made_of_tokens() {
+        for good in ["text/plain", "image", "application/vnd.cncf.x.v1+json", "text/plain; charset=utf-8"] {
+            assert!(is_well_formed(good), "{good}");
+        }
+        for bad in ["", "/", "text/", "/plain", "a/b/c", "text /plain", "te\nxt", "text/plain;\n", "täxt", ";a=b"] {
+            assert!(!is_well_formed(bad), "{bad:?}");
+        }
+    }
 }

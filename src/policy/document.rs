@@ -22,7 +22,7 @@ use crate::remedy::excerpt;
 /// and room for a thousand statements.
 pub const MAX_POLICY_SIZE: usize = 1024 * 1024;
 
-const VERSION: &str = "1.0";
+pub(super) const VERSION: &str = "1.0";
 
 /// A trust policy in which every rule of the specification holds: one for images or one for blobs.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@
 //! laxer, the specification decides: a `skip` statement for every repository is refused, and so is anything but white
 //! space after the document.
 
+mod beginning;
 mod document;
 mod fault;
 mod identity;
@@ -20,6 +21,7 @@ mod selection;
 mod statement;
 mod trust;
 
+pub use beginning::FirstStatement;
 pub use document::{MAX_POLICY_SIZE, Policy};
 pub use fault::{InvalidPolicy, PolicyFault};
 pub use identity::{Identities, Identity, InvalidIdentity};

@@ -5,6 +5,7 @@
 
 pub mod containerd;
 pub mod directory;
+pub mod file;
 pub mod layout;
 pub mod limits;
 pub mod registry;

@@ -10,7 +10,7 @@ pub(super) fn check(attributes: &SignedAttributes, now: Timestamp) -> State {
     match attributes.expiry {
         Some(expiry) if now >= expiry => {
             let message = format!("the signature expired at {expiry}");
-            State::Failed { problem: Problem::new("signature-expired", &message, "sign the image again") }
+            State::Failed { problem: Problem::new("signature-expired", &message, "sign again") }
         }
         _ => State::Passed,
     }

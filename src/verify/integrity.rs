@@ -60,12 +60,12 @@ fn check_algorithm(envelope: &Envelope, chain: &Chain) -> Result<(), Problem> {
         return Ok(());
     }
     let message = format!("the envelope names {named}, but a key of type {spec} signs with {demanded}");
-    Err(Problem::new("algorithm-mismatch", &message, "sign the image again with a tool that follows the specification"))
+    Err(Problem::new("algorithm-mismatch", &message, "sign again with a tool that follows the specification"))
 }
 
 fn bad_signature() -> Problem {
     let message = "the signature does not verify with the key of the leaf certificate";
-    Problem::new("signature-invalid", message, "the envelope was altered after signing: sign the image again")
+    Problem::new("signature-invalid", message, "the envelope was altered after signing: sign again")
 }
 
 /// Media type, digest and size are all equal, or the signature is about something else.
@@ -108,17 +108,16 @@ fn check_hash(signed: &Digest, demanded: DigestAlgorithm) -> Result<(), Problem>
 }
 
 fn check_blob(signed: &Descriptor, digest: &Digest, size: u64) -> Result<(), Problem> {
-    if signed.digest == *digest && signed.size == size {
-        return Ok(());
-    }
-    let message = format!(
-        "the signature is over {} with {} bytes, the file is {} with {size} bytes",
-        signed.digest.short(),
-        signed.size,
-        digest.short()
-    );
     let remedy = "the file was altered after signing, or the signature belongs to another file: fetch both again";
-    Err(Problem::new("blob-mismatch", &message, remedy))
+    if signed.size != size {
+        let message = format!("the signature is over {} bytes, the file has {size}", signed.size);
+        return Err(Problem::new("blob-size-mismatch", &message, remedy));
+    }
+    if signed.digest != *digest {
+        let message = format!("the signature is over {}, the file is {}", signed.digest.short(), digest.short());
+        return Err(Problem::new("blob-mismatch", &message, remedy));
+    }
+    Ok(())
 }
 
 fn check_media_type(signed: &Descriptor, wanted: &str) -> Result<(), Problem> {

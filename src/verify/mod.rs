@@ -10,6 +10,7 @@
 mod authenticity;
 mod evidence;
 mod expiry;
+mod govern;
 mod inquiry;
 mod integrity;
 mod outcome;
@@ -23,11 +24,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 pub use evidence::{Evidence, Lists, Need};
+pub use govern::{govern, govern_blob};
 pub use integrity::{Sound, check_integrity};
 pub use outcome::{Check, Finding, Outcome, Problem, Signer, State};
 pub use plugin::{PluginAnswer, PluginCheck, PluginQuestion, PluginResult, SignatureQuestion};
 pub use revocation::{CertificateStatus, Relied, Revocation};
-pub use verdict::{Answer, Denial, Governing, Permit, SignatureReport, Verdict, VerdictInput, govern};
+pub use verdict::{Answer, Denial, Governing, Permit, SignatureReport, Verdict, VerdictInput};
 
 use self::authenticity::Authentic;
 use self::plugin::Consulted;

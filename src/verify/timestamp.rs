@@ -124,7 +124,7 @@ fn anchors(statement: &Statement, trust: &Trust) -> Result<Vec<Certificate>, Sto
 fn covering<'s>(chain: &Chain, stamp: &'s Stamp) -> Result<&'s Stamp, Problem> {
     covers(chain, stamp.earliest(), stamp.latest()).map(|()| stamp).map_err(|error| {
         let message = format!("the signature was stamped while a certificate of its signer was not valid: {error}");
-        Problem::new("timestamp-outside-validity", &message, "sign the image again with a certificate that is valid")
+        Problem::new("timestamp-outside-validity", &message, "sign again with a certificate that is valid")
     })
 }
 
@@ -134,7 +134,7 @@ fn covers(chain: &Chain, earliest: Timestamp, latest: Timestamp) -> Result<(), O
 
 fn missing() -> Problem {
     let message = "the policy demands a time-stamp, and the signature has none";
-    let remedy = "sign the image again with a time-stamp authority, or take the `tsa` store out of the statement";
+    let remedy = "sign again with a time-stamp authority, or take the `tsa` store out of the statement";
     Problem::new("timestamp-missing", message, remedy)
 }
 
@@ -142,7 +142,7 @@ fn valid_at(chain: &Chain, at: Timestamp, code: &'static str) -> State {
     match chain.check_validity(at) {
         Ok(()) => State::Passed,
         Err(error) => State::Failed {
-            problem: Problem::new(code, &error.to_string(), "sign the image again with a certificate that is valid"),
+            problem: Problem::new(code, &error.to_string(), "sign again with a certificate that is valid"),
         },
     }
 }

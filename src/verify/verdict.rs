@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::outcome::{Check, Finding, Outcome, Problem, State};
-use crate::oci::{Descriptor, Digest, Repository};
+use crate::oci::{Descriptor, Digest};
 use crate::policy::{LevelName, Mode, Statement, Trust};
 use crate::remedy::{Code, hint, printable};
 
@@ -108,22 +108,9 @@ pub struct VerdictInput<'a> {
     pub now: Timestamp,
 }
 
-/// The statement that governs a repository, or the verdict where no signature needs to be looked at: there is no
-/// statement, it skips verification, or a trust store that it names cannot be used. The last is the operator's fault and
-/// not the image's, so it stops at every level: nothing is admitted because something was missing.
-pub fn govern<'t>(input: VerdictInput<'t>, repository: &Repository) -> Result<&'t Statement, Box<Verdict>> {
-    let statement = input.trust.policy().statement_for(repository);
-    let statement = statement.ok_or_else(|| Box::new(Verdict::without_statement(input)))?;
-    match input.trust.problem_of(statement) {
-        _ if statement.level() == LevelName::Skip => Err(Box::new(Verdict::skipped(input, statement))),
-        Some(problem) => Err(Box::new(Verdict::without_anchors(input, statement, Problem::of(problem)))),
-        None => Ok(statement),
-    }
-}
-
 impl Verdict {
     /// No statement of the policy governs the image.
-    fn without_statement(input: VerdictInput<'_>) -> Self {
+    pub(super) fn without_statement(input: VerdictInput<'_>) -> Self {
         let problem = Problem::new(
             "no-policy-statement",
             &format!("no statement of the trust policy {} governs this repository", input.trust.origin()),
@@ -133,7 +120,7 @@ impl Verdict {
     }
 
     /// No statement of the policy governs the blob: there is none of this name, or no global one where none is named.
-    pub fn without_blob_statement(input: VerdictInput<'_>, name: Option<&str>) -> Self {
+    pub(super) fn without_blob_statement(input: VerdictInput<'_>, name: Option<&str>) -> Self {
         let origin = input.trust.origin();
         let (message, remedy) = match name {
             Some(name) => (
@@ -150,7 +137,7 @@ impl Verdict {
     }
 
     /// The statement says that nothing is to be verified.
-    pub fn skipped(input: VerdictInput<'_>, statement: &Statement) -> Self {
+    pub(super) fn skipped(input: VerdictInput<'_>, statement: &Statement) -> Self {
         let reason = format!("statement `{}` skips verification", statement.name());
         Self { reason, code: Code("verification-skipped"), ..Self::base(input, Some(statement)) }
     }
@@ -162,7 +149,7 @@ impl Verdict {
     }
 
     /// A trust store that the statement names cannot be used.
-    fn without_anchors(input: VerdictInput<'_>, statement: &Statement, problem: Problem) -> Self {
+    pub(super) fn without_anchors(input: VerdictInput<'_>, statement: &Statement, problem: Problem) -> Self {
         Self::stopped(input, Answer::Inconclusive, Check::Authenticity, problem, Some(statement))
     }
 

@@ -184,7 +184,7 @@ async fn a_signer_of_the_same_name_replaces_nothing_of_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signer_whose_certificate_has_expired_is_not_taken() {
     let release = Release::start(1).await;
-    let chain = crate::vectors::vectors().join("chains/expired-leaf");
+    let chain = crate::cases::vectors().join("chains/expired-leaf");
     let node = &release.scene.node;
     for (from, to) in [("leaf.key", "localkeys/old.key"), ("chain.pem", "localkeys/old.crt")] {
         node.write(to, fs::read(chain.join(from)).unwrap());

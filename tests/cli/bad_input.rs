@@ -8,8 +8,8 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::cases::vectors;
 use crate::node::{Node, Ran, Scene};
-use crate::vectors::vectors;
 
 const IMAGE: &str = "registry.example/app@sha256:8ff84d599ad8e6a531da367352233112a73d686a69f6f0f93a936bdbcac0865f";
 
@@ -404,7 +404,7 @@ denied: registry.example/app@sha256:[HEX] [envelope-not-json]
     failed   integrity: the envelope is not JSON: EOF while parsing a value at line 1 column 0 [envelope-not-json]
 ",
         "
-hint: the envelope is damaged or was made by a tool that does not follow the specification: sign the image again
+hint: the envelope is damaged or was made by a tool that does not follow the specification: sign again
 ",
     );
     node.write_home("envelope", vec![b'a'; 2 << 20]);

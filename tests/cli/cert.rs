@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::cases::vectors;
 use crate::node::{Node, Scene};
-use crate::vectors::vectors;
 
 #[test]
 fn a_test_key_is_made_for_its_owner_alone() {

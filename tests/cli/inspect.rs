@@ -155,14 +155,18 @@ warning: `v1` is a tag, which may be moved; pratique inspects what it points to 
 async fn a_signature_that_cannot_be_read_is_shown_as_such_and_hides_no_other() {
     let scene = Scene::new().await;
     scene.put_envelope(b"not an envelope");
-    scene.run("inspect").is(3, "
+    scene.run("inspect").is(
+        3,
+        "
 [HOST]/team/app@[IMAGE]
 └── sha256:[HEX]
     └── problem
         ├── code: envelope-not-json
         ├── message: the envelope is not JSON: expected ident at line 1 column 2
-        └── remedy: the envelope is damaged or was made by a tool that does not follow the specification: sign the image again
-", "");
+        └── remedy: the envelope is damaged or was made by a tool that does not follow the specification: sign again
+",
+        "",
+    );
     scene.run("sign").exits(0);
     let inspected = scene.run("inspect --output json").exits(3).json();
     assert_eq!(inspected["signatures"][0]["problem"]["code"], "envelope-not-json");

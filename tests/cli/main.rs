@@ -15,6 +15,9 @@ mod registry;
 #[path = "../support/responders.rs"]
 mod responders;
 
+#[path = "../support/vectors.rs"]
+mod cases;
+
 #[path = "../support/authority.rs"]
 mod authority;
 
@@ -25,6 +28,7 @@ mod attach;
 mod attach_many;
 mod attach_trust;
 mod bad_input;
+mod blob;
 mod cert;
 mod doctor;
 mod hostile;

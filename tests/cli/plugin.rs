@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::cases::{copy_trust_store, vectors};
 use crate::node::Node;
-use crate::vectors::{copy_tree, vectors};
 
 const PLUGIN: &str = "vec-verify";
 const REFERENCE: &str = "registry.acme-rockets.example/software/net-monitor@\
@@ -16,7 +16,7 @@ const DESCRIPTOR: &str = r#"{"mediaType": "application/vnd.oci.image.manifest.v1
 /// A node that trusts the signer of the vector `plugin-ok`, with the plugin that it demands.
 fn node() -> Node {
     let node = Node::with_policy(policy(&json!({"level": "strict"}), "*"));
-    copy_tree(&vectors().join("truststores/acme"), &node.path("truststore"));
+    copy_trust_store("truststores/acme", &node.path("truststore"));
     node.write("envelope", fs::read(vectors().join("envelopes/plugin-ok.jws")).unwrap());
     node.write("descriptor.json", DESCRIPTOR);
     node.install_plugin(PLUGIN);
@@ -136,7 +136,7 @@ fn a_plugin_is_told_its_configuration_and_not_asked_for_what_is_skipped() {
 fn a_strangers_signature_starts_no_plugin() {
     let node = node();
     fs::remove_dir_all(node.path("truststore")).unwrap();
-    copy_tree(&vectors().join("truststores/stranger"), &node.path("truststore"));
+    copy_trust_store("truststores/stranger", &node.path("truststore"));
     assert_eq!(verdict(&node, ""), "1 deny untrusted-signer authenticity");
     node.write("trustpolicy.json", policy(&json!({"level": "audit"}), "*"));
     assert_eq!(verdict(&node, ""), "1 deny plugin-not-asked plugin");

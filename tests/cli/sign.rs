@@ -5,9 +5,9 @@ use std::fs;
 use pratique::oci::media_type;
 use serde_json::json;
 
+use crate::cases::vectors;
 use crate::node::{Node, REPOSITORY, Scene};
 use crate::registry::{Fault, ScriptedRegistry};
-use crate::vectors::vectors;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_is_stored_beside_the_image() {

@@ -6,7 +6,7 @@ use super::artifact::system_words;
 use super::cert::is_confirmed;
 use super::flags::Parsed;
 use super::{Refusal, Said, environment, output, policy_fault};
-use crate::config::{FileError, ImportError, LoadError};
+use crate::config::{Existing, FileError, ImportError, LoadError, PolicyKind};
 use crate::policy::PolicyFault;
 
 /// A policy that is in force is not replaced without a yes. One that breaks the rules is not in force.
@@ -14,7 +14,7 @@ pub(super) fn import(parsed: &Parsed) -> Said {
     let (file, directory) = (parsed.first(), environment::configuration());
     let text = fs::read(file)
         .map_err(|error| Refusal(format!("failed to read trust policy file: open {file}: {}", system_words(&error))))?;
-    directory.parse_policy(&text).map_err(|invalid| match invalid.fault() {
+    directory.parse_policy(PolicyKind::Image, &text).map_err(|invalid| match invalid.fault() {
         PolicyFault::Json(_) | PolicyFault::Malformed(_) => {
             let is_cut_off = invalid.to_string().contains("EOF");
             let words = if is_cut_off { "unexpected end of JSON input".to_owned() } else { invalid.to_string() };
@@ -22,14 +22,14 @@ pub(super) fn import(parsed: &Parsed) -> Said {
         }
         _ => Refusal(format!("failed to validate trust policy: {}", policy_fault::words(&invalid))),
     })?;
-    if directory.load_policy().is_ok() {
+    if directory.load_policy(PolicyKind::Image).is_ok() {
         if parsed.is_on("force") {
             output::warn("Warning: existing trust policy configuration file will be overwritten");
         } else if !is_confirmed("The trust policy file already exists, do you want to overwrite it?") {
             return Ok(());
         }
     }
-    directory.import_policy(&text).map_err(|error| match error {
+    directory.import_policy(PolicyKind::Image, &text, Existing::Replace).map_err(|error| match error {
         ImportError::Unwritable { .. } => {
             Refusal(format!("failed to write trust policy file: {}", Refusal::of(&error).0))
         }
@@ -42,7 +42,7 @@ pub(super) fn import(parsed: &Parsed) -> Said {
 /// The file as it is. One that breaks the rules is shown too, and said to.
 pub(super) fn show(_: &Parsed) -> Said {
     let directory = environment::configuration();
-    let text = directory.policy_text().map_err(|error| match error {
+    let text = directory.policy_text(PolicyKind::Image).map_err(|error| match error {
         LoadError::Missing { .. } => Refusal::new(
             "failed to show trust policy as the trust policy file does not exist.\n\
              You can import one using `notation policy import <path-to-policy.json>`",
@@ -52,7 +52,7 @@ pub(super) fn show(_: &Parsed) -> Said {
         }
         error => Refusal(format!("failed to show trust policy: {}", Refusal::of(&error).0)),
     })?;
-    if let Err(invalid) = directory.parse_policy(&text) {
+    if let Err(invalid) = directory.parse_policy(PolicyKind::Image, &text) {
         output::warn(&format!(
             "Error: {}\nExisting trust policy configuration is invalid, you may update or create a new one via \
              `notation policy import <path-to-policy.json>`",

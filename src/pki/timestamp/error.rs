@@ -126,10 +126,10 @@ impl Remedy for InvalidTimestamp {
                 "if this authority may vouch for times, put its root certificate into a `tsa` trust store that the statement names".into(),
             ),
             Self::OtherMessage | Self::Altered => {
-                Some("the time-stamp was put there or altered by somebody else: sign the image again with a time-stamp".into())
+                Some("the time-stamp was put there or altered by somebody else: sign again with a time-stamp".into())
             }
             Self::Stamper { source, .. } => source.remedy(),
-            _ => Some("sign the image again with a time-stamp of an authority that follows RFC 3161 and Notary's certificate requirements".into()),
+            _ => Some("sign again with a time-stamp of an authority that follows RFC 3161 and Notary's certificate requirements".into()),
         }
     }
 }
