@@ -35,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("config", &["policy", "pki", "oci", "envelope"]),
     ("client", &["proto"]),
     ("revocation", &["verify", "pki", "oci"]),
-    ("plugin", &["verify", "policy", "pki", "oci"]),
+    ("plugin", &["verify", "sign", "policy", "envelope", "pki", "oci"]),
     ("judge", &["verify", "policy", "envelope", "source", "revocation", "plugin", "ledger", "rootfs", "oci", "clock"]),
     // doors
     ("hook", &["client", "oci", "proto", "rootfs", "clock"]),

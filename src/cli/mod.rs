@@ -18,6 +18,7 @@ mod notation;
 mod notation_dir;
 mod output;
 mod payload;
+mod plugin;
 mod plugins;
 mod policy;
 mod registry;
@@ -87,6 +88,9 @@ enum Command {
     Crl(crl::Command),
     /// Have the daemon take what was unpacked before it was there into its ledger, once it is verified.
     Enroll(enroll::Arguments),
+    /// Install and show the plugins that signatures and keys ask for.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     /// Put pratique's hooks into containerd's configuration.
     Install(install::InstallArguments),
     /// Take exactly those hooks out again.
@@ -155,6 +159,7 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Blob(command) => block_on(blob::run(command, output)),
         Command::Crl(command) => crl::run(command, output),
         Command::Enroll(arguments) => block_on(enroll::run(arguments, output)),
+        Command::Plugin(command) => block_on(plugin::run(command, output)),
         Command::Install(arguments) => block_on(install::install(arguments, output)),
         Command::Uninstall(arguments) => install::uninstall(arguments, output),
         Command::Doctor(arguments) => block_on(doctor::run(arguments, output)),

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::exit::Failure;
 use super::notation_dir::NotationDirArgument;
-use super::signing_key::SigningKeyArguments;
+use super::signing_key::{HeldKey, Made, SigningKeyArguments};
 use super::verify::{metadata, pair};
 use crate::clock;
 use crate::config::NotationDir;
@@ -20,7 +20,7 @@ use crate::oci::Descriptor;
 use crate::pki::Certificate;
 use crate::policy::StoreKind;
 use crate::remedy::printable;
-use crate::sign::{SignError, SignRequest, Signed, Signer, Unsealed, prepare};
+use crate::sign::{SignError, SignRequest, Signed, Unsealed};
 use crate::stamping::{StampingError, TimestampAuthority};
 
 #[derive(Debug, Args)]
@@ -69,7 +69,7 @@ impl SigningArguments {
 /// Everything that a signature is made with but for the artifact.
 pub(super) struct Signing {
     pub(super) directory: NotationDir,
-    pub(super) key: Box<dyn Signer>,
+    pub(super) key: HeldKey,
     pub(super) format: Format,
     pub(super) user_metadata: BTreeMap<String, String>,
     /// For how long the signature is good; none for ever.
@@ -82,15 +82,26 @@ impl Signing {
     pub(super) async fn sign(&self, artifact: &Descriptor) -> Result<(Signed, Option<Stamped>), Failure> {
         let user_metadata = self.user_metadata.clone();
         let request = SignRequest { format: self.format, user_metadata, expiry: self.expiry, now: clock::now() };
-        let unsealed = prepare(artifact, &request, self.key.as_ref()).map_err(|error| match error {
+        let made = self.key.sign(artifact, &request).map_err(|error| match error {
             error if error.is_of_the_key() => Failure::of(&error),
             error => Failure::usage_of(&error),
         })?;
-        match &self.authority {
-            Some(authority) => authority.stamp(unsealed).await.map(|(signed, stamped)| (signed, Some(stamped))),
-            None => Ok((unsealed.seal(), None)),
+        match (made, &self.authority) {
+            (Made::Unsealed(unsealed), Some(authority)) => {
+                authority.stamp(*unsealed).await.map(|(signed, stamped)| (signed, Some(stamped)))
+            }
+            (Made::Unsealed(unsealed), None) => Ok((unsealed.seal(), None)),
+            (Made::Whole(signed), None) => Ok((*signed, None)),
+            (Made::Whole(_), Some(_)) => Err(stamps_itself()),
         }
     }
+}
+
+/// Nothing is added to an envelope that a plugin has made (Notary plugin specification, FAQ).
+pub(super) fn stamps_itself() -> Failure {
+    let message = "the key's plugin makes whole envelopes, and asks for time-stamps itself".to_owned();
+    let remedy = Some("sign without `--timestamp-url`, and configure the plugin".to_owned());
+    Failure { remedy, ..Failure::usage("plugin-envelopes-only", message) }
 }
 
 /// Who vouches for the time of signing, and whom that is believed of.

@@ -167,10 +167,30 @@ impl NotationDir {
         certificates: &Path,
         default: bool,
     ) -> Result<(), SigningKeyError> {
+        let (key, certificates) = (absolute(key)?, absolute(certificates)?);
+        self.add_entry(name, json!({"name": name, "keyPath": key, "certPath": certificates}), default)
+    }
+
+    /// Adds a key that a plugin holds, by the plugin's name for it, and makes it the default one where asked to.
+    pub fn add_plugin_key(
+        &self,
+        name: &str,
+        plugin: &str,
+        id: &str,
+        config: &BTreeMap<String, String>,
+        default: bool,
+    ) -> Result<(), SigningKeyError> {
+        let mut entry = json!({"name": name, "id": id, "pluginName": plugin});
+        if let (Some(members), false) = (entry.as_object_mut(), config.is_empty()) {
+            members.insert("pluginConfig".into(), json!(config));
+        }
+        self.add_entry(name, entry, default)
+    }
+
+    fn add_entry(&self, name: &str, entry: Value, default: bool) -> Result<(), SigningKeyError> {
         if name.is_empty() {
             return Err(SigningKeyError::EmptyName);
         }
-        let (key, certificates) = (absolute(key)?, absolute(certificates)?);
         self.change_signing_keys(|keys, members| {
             if keys.entries.iter().any(|entry| entry.name == name) {
                 return Err(SigningKeyError::Taken { name: name.to_owned() });
@@ -178,7 +198,6 @@ impl NotationDir {
             if default {
                 members.insert("default".into(), name.into());
             }
-            let entry = json!({"name": name, "keyPath": key, "certPath": certificates});
             match members.get_mut("keys").and_then(Value::as_array_mut) {
                 Some(keys) => keys.push(entry),
                 None => _ = members.insert("keys".into(), json!([entry])),

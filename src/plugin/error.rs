@@ -81,6 +81,60 @@ pub enum PluginFault {
     /// It speaks none of the versions of the contract that are spoken here.
     #[error("it speaks the contract versions {0}, and not 1.0")]
     Contract(String),
+    /// A field that is not base64.
+    #[error("its answer to `{command}` has a field that is not base64")]
+    NotBase64 {
+        /// What it was asked.
+        command: &'static str,
+    },
+    /// It cannot sign.
+    #[error("it has no capability for signing")]
+    WithoutSigning,
+    /// It has answered about another key.
+    #[error("it was asked about the key `{asked}` and answers about `{answered}`")]
+    Key {
+        /// The key id of the request.
+        asked: String,
+        /// The key id of the answer.
+        answered: String,
+    },
+    /// A key that may not sign.
+    #[error("its key is of the kind `{0}`, which may not sign")]
+    KeySpec(String),
+    /// It has signed with another algorithm than its key's.
+    #[error("it has signed with `{given}`, and its key demands {wanted}")]
+    Algorithm {
+        /// The key's.
+        wanted: String,
+        /// The one of the answer.
+        given: String,
+    },
+    /// Certificates that no signature may carry.
+    #[error("its certificates cannot be used: {0}")]
+    Chain(String),
+    /// A signature that is not one of its certificate's key.
+    #[error("its signature does not verify with its certificate `{0}`")]
+    Signature(String),
+    /// An envelope of another type.
+    #[error("it was asked for an envelope of type {wanted} and gives `{given}`")]
+    EnvelopeType {
+        /// The type of the request.
+        wanted: &'static str,
+        /// The type of the answer.
+        given: String,
+    },
+    /// An envelope that no verifier would accept.
+    #[error("its envelope is refused: {0}")]
+    Envelope(String),
+    /// A payload that is not the one to be signed.
+    #[error("it has signed another payload: {0}")]
+    Payload(String),
+    /// An expiry that was asked for and is not there, or is later.
+    #[error("it has not given the signature the expiry that was asked for")]
+    Expiry,
+    /// An annotation of the manifest that is not a plugin's to set.
+    #[error("it gives the annotation `{0}`, which is not its own to give")]
+    Annotation(String),
     /// It said no, in the form of the contract.
     #[error("it answers `{command}` with {code}: {message}", code = code.as_str())]
     Says {
@@ -149,9 +203,20 @@ impl Remedy for PluginError {
             PluginFault::TimedOut { .. } => "plugin-timed-out",
             PluginFault::OutputTooLarge => "plugin-output-too-large",
             PluginFault::Crashed { .. } => "plugin-crashed",
-            PluginFault::Malformed { .. } => "plugin-answer-malformed",
+            PluginFault::Malformed { .. } | PluginFault::NotBase64 { .. } => "plugin-answer-malformed",
             PluginFault::Metadata(_) => "plugin-metadata-invalid",
             PluginFault::Contract(_) => "plugin-contract-version",
+            PluginFault::WithoutSigning => "plugin-without-signing",
+            PluginFault::Key { .. } => "plugin-key-mismatch",
+            PluginFault::KeySpec(_) => "plugin-key-unsupported",
+            PluginFault::Algorithm { .. } => "plugin-algorithm-mismatch",
+            PluginFault::Chain(_) => "plugin-chain-refused",
+            PluginFault::Signature(_) => "plugin-signature-invalid",
+            PluginFault::EnvelopeType { .. } => "plugin-envelope-type",
+            PluginFault::Envelope(_) => "plugin-envelope-refused",
+            PluginFault::Payload(_) => "plugin-payload-changed",
+            PluginFault::Expiry => "plugin-expiry-ignored",
+            PluginFault::Annotation(_) => "plugin-annotation-refused",
             PluginFault::Says { code, .. } => match code {
                 SaidCode::Validation => "plugin-says-validation",
                 SaidCode::UnsupportedContractVersion => "plugin-says-contract-version",
@@ -175,7 +240,22 @@ impl Remedy for PluginError {
             PluginFault::OutputTooLarge
             | PluginFault::Crashed { .. }
             | PluginFault::Malformed { .. }
+            | PluginFault::NotBase64 { .. }
+            | PluginFault::EnvelopeType { .. }
+            | PluginFault::Envelope(_)
+            | PluginFault::Payload(_)
+            | PluginFault::Expiry
+            | PluginFault::Annotation(_)
+            | PluginFault::Algorithm { .. }
             | PluginFault::Metadata(_) => "install another release of the plugin, or ask its publisher".into(),
+            PluginFault::WithoutSigning => "name a plugin that signs".into(),
+            PluginFault::Key { .. } => "see the key id".into(),
+            PluginFault::KeySpec(_) => {
+                "sign with an RSA key of 2048, 3072 or 4096 bits, or with one on P-256, P-384 or P-521".into()
+            }
+            PluginFault::Chain(_) | PluginFault::Signature(_) => {
+                "see which key and certificates the plugin has for this key id".into()
+            }
             PluginFault::Contract(_) => "install a release of the plugin that speaks the contract 1.0".into(),
             PluginFault::Says { code, .. } => match code {
                 SaidCode::Validation => "see the key id and the plugin configuration".into(),

@@ -15,6 +15,8 @@ use crate::remedy::excerpt;
 
 /// What the program of a plugin is called, before its name.
 pub(super) const PREFIX: &str = "notation-";
+/// What the names of directories begin with in which a plugin is being put together: not those of plugins.
+pub(super) const STAGE: &str = ".installing-";
 /// The directory of the plugins, in notation's own.
 const PLUGINS: &str = "plugins";
 
@@ -72,8 +74,9 @@ impl PluginFolder {
         let mut names = Vec::new();
         for entry in entries {
             let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                names.push(entry.file_name().to_string_lossy().into_owned());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if entry.file_type()?.is_dir() && !name.starts_with(STAGE) {
+                names.push(name);
             }
         }
         names.sort_unstable();

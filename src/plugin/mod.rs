@@ -12,8 +12,10 @@
 mod contract;
 mod error;
 mod folder;
+mod install;
 mod metadata;
 mod process;
+mod signing;
 #[cfg(test)]
 mod tests;
 mod verification;
@@ -24,7 +26,9 @@ use async_trait::async_trait;
 
 pub use error::{PluginError, PluginFault, SaidCode};
 pub use folder::{PluginFolder, Program};
+pub use install::{Download, InstallError, InstallOrder, Installed, Listed, MAX_SOURCE, checksum, fetch};
 pub use metadata::Metadata;
+pub use signing::{EnvelopePlugin, PluginKey, RawPlugin, SigningPlugin};
 pub use verification::{VerifierOptions, Verifiers};
 
 use crate::verify::{PluginAnswer, PluginQuestion, Problem};

@@ -47,6 +47,11 @@ pub trait Signer {
 
     /// Refuses a time at which the chain is not valid.
     fn check_validity(&self, at: Timestamp) -> Result<(), SignError>;
+
+    /// What signatures name beside pratique as that which has made them.
+    fn agent(&self) -> Option<String> {
+        None
+    }
 }
 
 /// How to sign.
@@ -143,6 +148,23 @@ impl Signed {
         Self::storing_with(media_type::EMPTY, envelope, artifact, chain, signing_time)
     }
 
+    /// The same, with annotations of whoever has made the envelope. Gives the name of one that is not theirs to give.
+    pub fn storing_annotated(
+        envelope: Blob,
+        artifact: &Descriptor,
+        chain: &[Certificate],
+        signing_time: Timestamp,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        let is_ours = |key: &&String| key.starts_with(RESERVED_PREFIX) || *key == CREATED;
+        if let Some(key) = annotations.keys().find(is_ours) {
+            return Err(key.clone());
+        }
+        let config = Blob::of(media_type::EMPTY, b"{}".to_vec());
+        let manifest = manifest(artifact, &envelope, &config, chain, whole_seconds(signing_time), annotations);
+        Ok(Self { envelope, config, manifest })
+    }
+
     /// With a config of this type: the empty one, or that of a signature in a manifest of the older form.
     fn storing_with(
         config_type: &str,
@@ -152,7 +174,8 @@ impl Signed {
         signing_time: Timestamp,
     ) -> Self {
         let config = Blob::of(config_type, b"{}".to_vec());
-        let manifest = manifest(artifact, &envelope, &config, chain, whole_seconds(signing_time));
+        let none = BTreeMap::new();
+        let manifest = manifest(artifact, &envelope, &config, chain, whole_seconds(signing_time), &none);
         Self { envelope, config, manifest }
     }
 }
@@ -175,6 +198,8 @@ pub fn prepare<'s>(
     let draft = Draft::new(request.format, signer.algorithm(), &payload, now, expiry);
     let to_be_signed = draft.to_be_signed();
     let signature = signer.sign(&to_be_signed)?;
+    // A plugin says only now which certificates it has.
+    signer.check_validity(now)?;
     check_signature(signer, &to_be_signed, &signature)?;
     Ok(Unsealed {
         format: request.format,
@@ -250,7 +275,8 @@ impl Unsealed<'_> {
 
     fn into_signed(self, timestamp_signature: Option<&[u8]>) -> Signed {
         let chain = self.signer.chain();
-        let unsigned = Unsigned { chain, signing_agent: self.agent, timestamp_signature };
+        let agent = self.signer.agent().map_or(self.agent.to_owned(), |agent| format!("{} {agent}", self.agent));
+        let unsigned = Unsigned { chain, signing_agent: &agent, timestamp_signature };
         let bytes = self.draft.seal(&self.signature, unsigned);
         let envelope = Blob::of(self.format.media_type(), bytes);
         let config_type = if self.is_typed_by_config { media_type::NOTARY_SIGNATURE } else { media_type::EMPTY };
@@ -258,7 +284,8 @@ impl Unsealed<'_> {
     }
 }
 
-fn payload(artifact: &Descriptor, user_metadata: &BTreeMap<String, String>) -> Result<Payload, SignError> {
+/// The payload about an artifact, with pairs of the signer's own.
+pub fn payload(artifact: &Descriptor, user_metadata: &BTreeMap<String, String>) -> Result<Payload, SignError> {
     if let Some(key) = user_metadata.keys().find(|key| key.starts_with(RESERVED_PREFIX)) {
         return Err(SignError::ReservedMetadata(key.clone()));
     }
@@ -282,7 +309,14 @@ fn expiry_after(now: Timestamp, expiry: SignedDuration) -> Result<Timestamp, Sig
     now.checked_add(expiry).map_err(|_| SignError::Expiry)
 }
 
-fn manifest(artifact: &Descriptor, envelope: &Blob, config: &Blob, chain: &[Certificate], now: Timestamp) -> Blob {
+fn manifest(
+    artifact: &Descriptor,
+    envelope: &Blob,
+    config: &Blob,
+    chain: &[Certificate],
+    now: Timestamp,
+    more: &BTreeMap<String, String>,
+) -> Blob {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct SignatureManifest<'a> {
@@ -297,6 +331,9 @@ fn manifest(artifact: &Descriptor, envelope: &Blob, config: &Blob, chain: &[Cert
     }
     let thumbprints: Vec<String> = chain.iter().map(Certificate::thumbprint).collect();
     let thumbprints = serde_json::to_string(&thumbprints).unwrap_or_default();
+    let mut annotations: BTreeMap<&str, String> =
+        more.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+    annotations.extend([(THUMBPRINTS, thumbprints), (CREATED, now.to_string())]);
     let document = SignatureManifest {
         schema_version: 2,
         media_type: media_type::IMAGE_MANIFEST,
@@ -305,7 +342,7 @@ fn manifest(artifact: &Descriptor, envelope: &Blob, config: &Blob, chain: &[Cert
         config: config.descriptor(),
         layers: [envelope.descriptor()],
         subject: artifact.bare(),
-        annotations: BTreeMap::from([(THUMBPRINTS, thumbprints), (CREATED, now.to_string())]),
+        annotations,
     };
     // A struct of text and numbers always has a JSON form.
     Blob::of(media_type::IMAGE_MANIFEST, serde_json::to_vec(&document).unwrap_or_default())

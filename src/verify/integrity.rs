@@ -20,6 +20,16 @@ pub struct Sound {
 
 impl Sound {
     /// The signer's certificates, which need not be trusted by anybody.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// What was signed.
+    pub fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    /// The signer's certificates, which need not be trusted by anybody.
     pub fn into_chain(self) -> Chain {
         self.chain
     }

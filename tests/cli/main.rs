@@ -36,6 +36,8 @@ mod inspect;
 mod ls;
 mod payload;
 mod plugin;
+mod plugin_install;
+mod plugin_signing;
 mod revocation;
 mod sign;
 mod timestamp;

@@ -237,14 +237,12 @@ async fn every_chain_that_notation_signs_with_signs_here() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_behind_a_plugin_is_not_supported_yet() {
+async fn a_key_behind_a_plugin_that_is_not_installed_is_told() {
     let scene = Scene::new().await;
     let key = json!({"name": "kms", "id": "1", "pluginName": "com.example.kms"});
     scene.node.write("signingkeys.json", json!({"keys": [key]}).to_string());
-    scene.run("sign --key kms").is(3, "", "
-error [signing-plugin-unsupported]: the key `kms` is held by the plugin `com.example.kms`, and signing plugins are not supported yet
-hint: sign with a key in a PEM file
-");
+    let ran = scene.run("sign --key kms").exits(3);
+    assert!(ran.stderr.starts_with("error [plugin-unavailable]: the plugin `com.example.kms`: "), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,11 +14,6 @@ pub(super) fn configuration() -> NotationDir {
     .allowing_unverified_everywhere()
 }
 
-/// The directory with the plugins: in `NOTATION_LIBEXEC`, or in that of the configuration.
-pub(super) fn plugins() -> PathBuf {
-    named("NOTATION_LIBEXEC").unwrap_or_else(|| configuration().path().to_owned()).join("plugins")
-}
-
 /// Whether what may still change has been asked for.
 pub(super) fn is_experimental() -> bool {
     env::var("NOTATION_EXPERIMENTAL").is_ok_and(|value| value == "1")

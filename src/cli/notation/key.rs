@@ -3,7 +3,9 @@
 use super::flags::Parsed;
 use super::output::table;
 use super::{Refusal, Said, environment, output};
+use crate::cli::plugins::folder;
 use crate::config::{SigningKey, SigningKeyEntry, SigningKeyError};
+use crate::plugin::PluginFault;
 use crate::policy::is_safe_name;
 
 fn refused(error: &SigningKeyError) -> Refusal {
@@ -13,24 +15,33 @@ fn refused(error: &SigningKeyError) -> Refusal {
     }
 }
 
-/// A key behind a plugin is added once the plugin has told that it is one, and plugins are not run yet.
+/// A key behind a plugin that is there. The plugin is asked when the key signs.
 pub(super) fn add(parsed: &Parsed) -> Said {
-    let plugin = parsed.text("plugin");
-    if parsed.text("id").is_empty() {
+    let (name, plugin, id) = (parsed.first(), parsed.text("plugin"), parsed.text("id"));
+    let (directory, config) = (environment::configuration(), parsed.pairs("plugin-config")?);
+    if name.is_empty() {
+        return Err(Refusal::new("key name cannot be empty"));
+    }
+    if id.is_empty() {
         return Err(Refusal::new("missing key id"));
     }
     if !is_safe_name(plugin) {
         return Err(Refusal(format!("invalid plugin name {plugin:?}")));
     }
-    let program = environment::plugins().join(plugin).join(format!("notation-{plugin}"));
-    if let Err(error) = std::fs::metadata(&program) {
-        return Err(Refusal(format!(
-            "plugin executable file is either not found or inaccessible: stat {}: {}",
-            program.display(),
-            super::artifact::system_words(&error)
-        )));
-    }
-    Err(Refusal::new("keys behind a plugin are not there yet"))
+    folder(&directory).find(plugin).map_err(|error| match error.fault {
+        PluginFault::NotInstalled(program) => Refusal(format!(
+            "plugin executable file is either not found or inaccessible: stat {}: no such file or directory",
+            program.display()
+        )),
+        _ => Refusal::of(&error),
+    })?;
+    let is_default = parsed.is_on("default");
+    directory.add_plugin_key(name, plugin, id, &config, is_default).map_err(|error| match error {
+        SigningKeyError::Taken { name } => Refusal(format!("signing key with name {name:?} already exists")),
+        error => refused(&error),
+    })?;
+    output::say(&if is_default { format!("{name}: marked as default") } else { name.to_owned() });
+    Ok(())
 }
 
 pub(super) fn list(_: &Parsed) -> Said {

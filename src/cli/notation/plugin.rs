@@ -1,13 +1,17 @@
-//! `notation plugin`: what is installed. Plugins are not run yet.
+//! `notation plugin`: what is installed.
 
 use std::fs;
+use std::path::Path;
 
 use super::artifact::system_words;
 use super::cert::is_confirmed;
 use super::flags::Parsed;
 use super::output::table;
-use super::{Refusal, Said, environment, output};
-use crate::policy::is_safe_name;
+use super::{Refusal, Said, block_on, environment, output};
+use crate::cli::plugins::folder;
+use crate::plugin::{
+    InstallError, InstallOrder, Installed, Listed, PluginError, PluginFault, PluginFolder, checksum, fetch,
+};
 
 pub(super) fn check_install(parsed: &Parsed) -> Said {
     let missing = match (parsed.rest.is_empty(), parsed.is_on("file"), parsed.is_on("url")) {
@@ -19,40 +23,136 @@ pub(super) fn check_install(parsed: &Parsed) -> Said {
     Err(Refusal::new(missing))
 }
 
-/// A plugin is installed once it has told its name and version, and plugins are not run yet.
 pub(super) fn install(parsed: &Parsed) -> Said {
-    let source = parsed.first();
-    if parsed.is_on("url") && parsed.text("sha256sum").is_empty() {
-        return Err(Refusal::new("installing from URL requires non-empty SHA256 checksum of the plugin source"));
+    let (source, folder) = (parsed.first(), folder(&environment::configuration()));
+    if parsed.is_on("url") {
+        if parsed.text("sha256sum").is_empty() {
+            return Err(Refusal::new("installing from URL requires non-empty SHA256 checksum of the plugin source"));
+        }
+        let scheme = source.split_once("://").map_or("", |(scheme, _)| scheme);
+        if scheme != "https" {
+            return Err(Refusal(format!(
+                "failed to download plugin from URL: only the HTTPS scheme is supported, but got {scheme}"
+            )));
+        }
+        return block_on(async {
+            output::say(&format!("Downloading plugin from {source}"));
+            let failed = |error| Refusal(format!("failed to download plugin from URL {source} with error: {error}"));
+            let download = fetch(source, &folder).await.map_err(|error| failed(Refusal::of(&error).0))?;
+            output::say("Download completed");
+            install_file(parsed, download.path(), &folder).await
+        });
     }
-    if parsed.is_on("file")
-        && let Err(error) = fs::metadata(source)
-    {
-        return Err(Refusal(format!("plugin installation failed: stat {source}: {}", system_words(&error))));
+    match fs::metadata(source) {
+        Err(error) => failed(&format!("stat {source}: {}", system_words(&error))),
+        Ok(found) if !found.is_file() => failed(&format!("{source} is not a valid file")),
+        Ok(_) => block_on(install_file(parsed, Path::new(source), &folder)),
     }
-    Err(Refusal::new("plugin installation failed: installing plugins is not there yet"))
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "the form that every command has")]
+fn failed(reason: &str) -> Said {
+    Err(Refusal(format!("plugin installation failed: {reason}")))
+}
+
+async fn install_file(parsed: &Parsed, source: &Path, folder: &PluginFolder) -> Said {
+    let given = parsed.text("sha256sum");
+    let mismatch = || format!("plugin SHA-256 checksum does not match user input. Expecting {given}");
+    let wanted = if given.is_empty() { None } else { Some(checksum(given)) };
+    let Ok(wanted) = wanted.transpose() else { return failed(&mismatch()) };
+    let order = InstallOrder { source, checksum: wanted.as_ref(), force: parsed.is_on("force") };
+    match folder.install(order).await {
+        Ok(Installed { metadata, replaced: None }) => {
+            output::say(&format!("Successfully installed plugin {}, version {}", metadata.name, metadata.version));
+            Ok(())
+        }
+        Ok(Installed { metadata, replaced: Some(old) }) => {
+            output::say(&format!(
+                "Successfully updated plugin {} from version {old} to {}",
+                metadata.name, metadata.version
+            ));
+            Ok(())
+        }
+        Err(InstallError::Checksum { .. }) => failed(&mismatch()),
+        Err(error) => failed(&words(&error, source)),
+    }
+}
+
+fn words(error: &InstallError, source: &Path) -> String {
+    let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match error {
+        InstallError::SameVersion { plugin, installed } => {
+            format!("plugin {plugin} with version {installed} already exists")
+        }
+        InstallError::Downgrade { plugin, installed, offered } => format!(
+            "failed to install plugin {plugin}. The installing plugin version {offered} is lower than the existing plugin \
+             version {installed}.\nIt is not recommended to install an older version. To force the installation, use the \
+             \"--force\" option"
+        ),
+        InstallError::NoProgram(path) if path == source && !is_archive(source) => format!(
+            "failed to read plugin name from input file {name}: invalid plugin executable file name. Plugin file name \
+             requires format notation-{{plugin-name}}, but got {name}"
+        ),
+        InstallError::NoProgram(_) => {
+            "failed to read plugin from input directory: no plugin executable file was found".to_owned()
+        }
+        InstallError::Programs(_) => {
+            "failed to read plugin from input directory: found more than one plugin executable files".to_owned()
+        }
+        InstallError::Plugin(PluginError { fault: PluginFault::File { fault: "is not executable", .. }, .. }) => {
+            format!("input file {name} is not executable")
+        }
+        error => Refusal::of(error).0,
+    }
+}
+
+/// Whether it begins as a zip or a gzip does.
+fn is_archive(path: &Path) -> bool {
+    let mut head = [0; 2];
+    let read = fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
+    read.is_ok() && (head == *b"PK" || head == [0x1f, 0x8b])
+}
+
 pub(super) fn list(_: &Parsed) -> Said {
-    let directory = environment::plugins();
-    let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .filter(|name| is_safe_name(name) && directory.join(name).join(format!("notation-{name}")).is_file())
-        .collect();
-    names.sort_unstable();
-    let head = ["NAME", "DESCRIPTION", "VERSION", "CAPABILITIES", "ERROR"].map(str::to_owned);
-    let row = |name| [name, String::new(), String::new(), String::new(), "plugins are not run yet".to_owned()];
-    output::say(&table(&std::iter::once(head).chain(names.into_iter().map(row)).collect::<Vec<_>>()));
-    Ok(())
+    block_on(async {
+        let folder = folder(&environment::configuration());
+        let listed = folder.list().await.map_err(|error| {
+            Refusal(format!(
+                "failed to list plugin: {}.\nPlease ensure that the current user has permission to access the plugin \
+                 directory: {}",
+                system_words(&error),
+                folder.path().display()
+            ))
+        })?;
+        let head = ["NAME", "DESCRIPTION", "VERSION", "CAPABILITIES", "ERROR"].map(str::to_owned);
+        output::say(&table(&std::iter::once(head).chain(listed.iter().map(row)).collect::<Vec<_>>()));
+        Ok(())
+    })
+}
+
+fn row(Listed { name, metadata }: &Listed) -> [String; 5] {
+    match metadata {
+        Ok(metadata) => {
+            let capabilities = format!("[{}]", metadata.capabilities.join(" "));
+            let (description, version) = (metadata.description.clone(), metadata.version.clone());
+            [name.clone(), description, version, capabilities, "<nil>".to_owned()]
+        }
+        Err(error) => {
+            let words = match &error.fault {
+                PluginFault::NotInstalled(_) => format!(
+                    "plugin executable file `notation-{name}` not found. Use `notation plugin install` command to install \
+                     the plugin"
+                ),
+                _ => Refusal::of(error).0,
+            };
+            [name.clone(), String::new(), String::new(), "[]".to_owned(), words]
+        }
+    }
 }
 
 pub(super) fn uninstall(parsed: &Parsed) -> Said {
-    let name = parsed.first();
-    let directory = environment::plugins().join(name);
-    if !is_safe_name(name) || !directory.is_dir() {
+    let (name, folder) = (parsed.first(), folder(&environment::configuration()));
+    let is_absent = |error: &PluginError| matches!(error.fault, PluginFault::NotInstalled(_) | PluginFault::Name);
+    if folder.find(name).is_err_and(|error| is_absent(&error)) {
         return Err(Refusal(format!(
             "unable to find plugin {name}.\nTo view a list of installed plugins, use `notation plugin list`"
         )));
@@ -60,8 +160,8 @@ pub(super) fn uninstall(parsed: &Parsed) -> Said {
     if !parsed.is_on("yes") && !is_confirmed(&format!("Are you sure you want to uninstall plugin {name:?}?")) {
         return Ok(());
     }
-    let failed = |error: std::io::Error| Refusal(format!("failed to uninstall {name}: {}", system_words(&error)));
-    fs::remove_dir_all(&directory).map_err(failed)?;
+    let failed = |error| Refusal(format!("failed to uninstall plugin {name}: {}", Refusal::of(&error).0));
+    folder.uninstall(name).map_err(failed)?;
     output::say(&format!("Successfully uninstalled plugin {name}"));
     Ok(())
 }

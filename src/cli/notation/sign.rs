@@ -5,11 +5,13 @@ use super::flags::Parsed;
 use super::version::SIGNING_AGENT;
 use super::{Refusal, Said, block_on, duration, environment, output, timestamping};
 use crate::cli::sign::store;
-use crate::cli::signing_key;
+use crate::cli::signing::stamps_itself;
+use crate::cli::signing_key::{self, Made};
 use crate::clock;
 use crate::config::NotationDir;
 use crate::envelope::Format;
-use crate::sign::{SignError, SignRequest, prepare};
+use crate::plugin::PluginKey;
+use crate::sign::{SignError, SignRequest};
 
 const TAGS_MOVE: &str = "tags are mutable and a tag reference can point to a different artifact than the one signed.";
 
@@ -20,12 +22,16 @@ pub(super) fn run(parsed: &Parsed) -> Said {
             if parsed.is_on("allow-referrers-api") { ", use '--force-referrers-tag=false' instead" } else { "" };
         output::warn(&format!("{REFERRERS_API_DEPRECATED}{instead}."));
     }
-    if parsed.has("plugin") {
-        return Err(Refusal::new("signing with a plugin is not there yet"));
-    }
     let directory = environment::configuration();
     let name = Some(parsed.text("key")).filter(|name| !name.is_empty());
-    let key = signing_key::open(&directory, name).map_err(|failure| match failure.code.as_str() {
+    let plugin_config = parsed.pairs("plugin-config")?;
+    let (plugin, id) = (parsed.text("plugin").to_owned(), parsed.text("id").to_owned());
+    let opened = if !plugin.is_empty() && !id.is_empty() && name.is_none() {
+        signing_key::open_plugin(&directory, PluginKey { plugin, id, config: plugin_config })
+    } else {
+        signing_key::open(&directory, name, plugin_config)
+    };
+    let key = opened.map_err(|failure| match failure.code.as_str() {
         "signing-key-no-default" => {
             Refusal::new("default signing key not set. Please set default signing key or specify a key name")
         }
@@ -36,14 +42,19 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     let authority = timestamping::authority(parsed)?;
     block_on(async {
         let artifact = Artifact::resolve(parsed, "sign", TAGS_MOVE).await?;
-        let unsealed = prepare(&artifact.descriptor, &request, key.as_ref()).map_err(|error| refused(&error))?;
-        let unsealed = match artifact.place {
-            Place::Registry(_) => unsealed.with_agent(SIGNING_AGENT),
-            Place::Layout(_) => unsealed.with_agent(SIGNING_AGENT).typed_by_config(),
-        };
-        let signed = match &authority {
-            Some(authority) => timestamping::stamp(authority, unsealed, parsed).await?,
-            None => unsealed.seal(),
+        let signed = match key.sign(&artifact.descriptor, &request).map_err(|error| refused(&error))? {
+            Made::Whole(_) if authority.is_some() => return Err(Refusal::from_failure(stamps_itself())),
+            Made::Whole(signed) => *signed,
+            Made::Unsealed(unsealed) => {
+                let unsealed = match artifact.place {
+                    Place::Registry(_) => unsealed.with_agent(SIGNING_AGENT),
+                    Place::Layout(_) => unsealed.with_agent(SIGNING_AGENT).typed_by_config(),
+                };
+                match &authority {
+                    Some(authority) => timestamping::stamp(authority, unsealed, parsed).await?,
+                    None => unsealed.seal(),
+                }
+            }
         };
         let stored = store(artifact.place.sink(), &artifact.repository, &artifact.descriptor, &signed).await;
         stored.map_err(|error| Refusal::of(&error))?;
