@@ -7,6 +7,7 @@ mod attach;
 mod attaching;
 mod blob;
 mod cert;
+mod copy;
 mod crl;
 mod doctor;
 mod enroll;
@@ -23,6 +24,7 @@ mod plugins;
 mod policy;
 mod registry;
 mod revocation;
+mod rm;
 mod sign;
 mod signing;
 mod signing_key;
@@ -70,6 +72,10 @@ enum Command {
     Attach(attach::Arguments),
     /// Verify an image against the trust policy.
     Verify(verify::Arguments),
+    /// Copy an image with its signatures and everything else that refers to it.
+    Copy(Box<copy::Arguments>),
+    /// Take signatures of an image away.
+    Rm(rm::Arguments),
     /// List the signatures of an image.
     Ls(registry::ListArguments),
     /// Show what the signatures of an image say, without judging them.
@@ -152,6 +158,8 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Payload(command) => block_on(payload::run(command, output)),
         Command::Attach(arguments) => block_on(attach::run(arguments, output)),
         Command::Verify(arguments) => block_on(verify::run(arguments, output)),
+        Command::Copy(arguments) => block_on(copy::run(*arguments, output)),
+        Command::Rm(arguments) => block_on(rm::run(arguments, output)),
         Command::Ls(arguments) => block_on(ls::run(arguments, output)),
         Command::Inspect(arguments) => block_on(inspect::run(arguments, output)),
         Command::Cert(command) => cert::run(command, output),

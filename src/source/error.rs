@@ -53,6 +53,20 @@ pub enum SourceError {
         /// How many are taken.
         limit: u64,
     },
+    /// More parts than are looked at, or deeper within each other.
+    #[error("{what} in {place} is {depth} levels deep and one of {size} parts, and {limit} are the limit")]
+    TooManyParts {
+        /// What was asked for.
+        what: String,
+        /// Where.
+        place: String,
+        /// How deep it lies.
+        depth: usize,
+        /// How many parts there are at least.
+        size: u64,
+        /// How many are looked at.
+        limit: u64,
+    },
     /// The bytes are what was asked for, but no manifest.
     #[error("{what} in {place} cannot be read as a manifest")]
     Manifest {
@@ -263,6 +277,7 @@ impl Remedy for SourceError {
             Self::WrongContent { source, .. } => source.code(),
             Self::OtherDigest { .. } => Code("content-mismatch"),
             Self::TooLarge { .. } => Code("content-too-large"),
+            Self::TooManyParts { .. } => Code("content-too-many-parts"),
             Self::Manifest { source, .. } => source.code(),
             Self::Unreachable { .. } => Code("registry-unreachable"),
             Self::Tls { .. } => Code("registry-tls"),
@@ -294,7 +309,7 @@ impl Remedy for SourceError {
             Self::OtherDigest { place, .. } => {
                 format!("{place}, or something between it and this machine, answers another question; ask its operator")
             }
-            Self::TooLarge { .. } | Self::Manifest { .. } => return None,
+            Self::TooLarge { .. } | Self::TooManyParts { .. } | Self::Manifest { .. } => return None,
             Self::Unreachable { host, .. } => {
                 format!(
                     "check the name {host}, the network and the proxy settings; `curl -v https://{host}/v2/` shows more"

@@ -41,6 +41,31 @@ pub const MAX_TAG_PAGES: usize = 256;
 /// one signer is done, so this many may sign one image at the same time.
 pub const MAX_TAG_ROUNDS: usize = 8;
 
+/// How many blobs are on their way at the same time in a copy, and how many questions open. What docker and oras do too; more
+/// makes registries answer 429.
+pub const MAX_TRANSFERS: usize = 4;
+
+/// How often something is tried in a copy: on top of the tries of each question, over pauses that grow fourfold, a registry
+/// that restarts is waited for.
+pub const MAX_COPY_TRIES: u32 = 5;
+
+/// The longest that a registry may have a copy wait at once. Rate limits are given by the minute; whoever is told to come back
+/// in an hour had better know.
+pub const MAX_COPY_PAUSE: Duration = Duration::from_secs(5 * 60);
+
+/// How many manifests one copy may have: a dozen platforms, each with some hundred signatures and attestations.
+pub const MAX_COPY_MANIFESTS: usize = 2_000;
+
+/// How many bytes of manifests one copy holds: the largest sixteen, or all of [`MAX_COPY_MANIFESTS`] at 32 KiB each.
+pub const MAX_COPY_MANIFESTS_SIZE: u64 = 64 * 1024 * 1024;
+
+/// How many manifests may lie above one, by being listed in each other or by referring to each other. The signature of an SBOM
+/// of a platform has 4.
+pub const MAX_COPY_DEPTH: usize = 16;
+
+/// How many referrers of one subject are copied.
+pub const MAX_COPY_REFERRERS: usize = 1_000;
+
 /// How long it is remembered that a registry has no referrers API. An upgraded registry is noticed after this long.
 pub const REFERRERS_MEMORY: Duration = Duration::from_secs(10 * 60);
 

@@ -4,6 +4,7 @@
 //! descriptor says, and "there is none" is an answer that never stands for "could not look".
 
 pub mod containerd;
+pub mod copy;
 pub mod directory;
 pub mod file;
 pub mod layout;

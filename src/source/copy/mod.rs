@@ -1,0 +1,100 @@
+//! Takes an image somewhere else, with everything that hangs on it.
+//!
+//! Signatures that stay behind make an image that nobody admits. So the image is read to its end first: its platforms, and
+//! of each of them what refers to it and what cosign keeps under tags. Then content goes, then manifests from the leaves up,
+//! then what refers to them, and the image's tag last: the tag never points to an image without its signatures, and a copy
+//! that is killed leaves nothing that points to what is not there. Whatever is there already is passed over, so a copy that
+//! is made again does the rest. At the end everything is asked for once more, since registries drop things without a word.
+
+mod patience;
+mod plan;
+mod proof;
+mod transfer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use proof::{Dropped, Loss};
+
+use self::plan::Planner;
+use self::transfer::Transfer;
+use super::{ImageSink, Images, SourceError};
+use crate::oci::{Descriptor, Repository, Tag};
+
+/// What is to be copied, and how.
+#[derive(Clone, Debug)]
+pub struct CopyOptions {
+    /// Whether what refers to a referrer goes too, such as the signature of an SBOM.
+    pub recursive: bool,
+    /// The tag that the image gets.
+    pub tag: Option<Tag>,
+    /// The pause before something is tried for the second time.
+    pub first_pause: Duration,
+}
+
+/// One end of a copy.
+pub struct End<'a, P: ?Sized + 'a> {
+    /// The place.
+    pub place: &'a P,
+    /// The repository in it.
+    pub repository: &'a Repository,
+}
+
+/// How far a copy has come, for whoever watches.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// How many bytes of content there are.
+    pub size: AtomicU64,
+    /// How many of them have been read, or need not be.
+    pub passed: Arc<AtomicU64>,
+}
+
+/// What a copy did.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Copied {
+    /// How many manifests there are, and how many of them were there already.
+    pub manifests: Count,
+    /// The same of what is no manifest.
+    pub blobs: Count,
+    /// How many blobs were taken over from another repository of the same registry.
+    pub mounted: u64,
+    /// How many bytes of content were sent.
+    pub bytes: u64,
+    /// What refers to the image, or to a part of it.
+    pub referrers: Vec<Descriptor>,
+    /// Tags by cosign's scheme.
+    pub tags: Vec<String>,
+    /// Layers that may not be passed on, and lie elsewhere.
+    pub left: Vec<Descriptor>,
+    /// What the destination does not show, although it was written.
+    pub dropped: Vec<Dropped>,
+}
+
+/// How many there are, and how many of them were at the destination before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// All of them.
+    pub total: u64,
+    /// Those that were there.
+    pub present: u64,
+}
+
+/// Copies the image `root`, which the source has just resolved.
+pub async fn copy(
+    from: End<'_, dyn Images>,
+    to: End<'_, dyn ImageSink>,
+    root: &Descriptor,
+    options: &CopyOptions,
+    tally: &Tally,
+) -> Result<Copied, SourceError> {
+    let plan = Planner::new(&from, options).plan(root).await?;
+    tally.size.store(plan.blobs.iter().map(|blob| blob.size).sum(), Ordering::Relaxed);
+    let transfer = Transfer::new(&from, &to, options, tally);
+    let mut copied = transfer.run(&plan).await?;
+    copied.dropped = proof::missing(&to, &plan, options, &copied.left).await?;
+    Ok(copied)
+}

@@ -1,0 +1,161 @@
+//! Writes what is planned, as much at a time as is polite.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use futures_util::future::try_join_all;
+use tokio::sync::{Mutex, Semaphore};
+
+use super::patience::patiently;
+use super::plan::{Plan, Referrer};
+use super::{Copied, CopyOptions, Count, End, Tally};
+use crate::oci::{Blob, Descriptor, Digest};
+use crate::source::limits::{MAX_COPY_REFERRERS, MAX_TRANSFERS};
+use crate::source::{ImageSink, Images, SourceError};
+
+pub(super) struct Transfer<'a> {
+    from: &'a End<'a, dyn Images>,
+    to: &'a End<'a, dyn ImageSink>,
+    options: &'a CopyOptions,
+    tally: &'a Tally,
+    room: Semaphore,
+    /// Whether the destination has refused to take a blob over from the source.
+    mounts_nothing: AtomicBool,
+    present: AtomicU64,
+    mounted: AtomicU64,
+    sent: AtomicU64,
+    left: Mutex<Vec<Descriptor>>,
+}
+
+impl<'a> Transfer<'a> {
+    pub(super) fn new(
+        from: &'a End<'a, dyn Images>,
+        to: &'a End<'a, dyn ImageSink>,
+        options: &'a CopyOptions,
+        tally: &'a Tally,
+    ) -> Self {
+        Self {
+            from,
+            to,
+            options,
+            tally,
+            room: Semaphore::new(MAX_TRANSFERS),
+            mounts_nothing: AtomicBool::new(false),
+            present: AtomicU64::new(0),
+            mounted: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            left: Mutex::default(),
+        }
+    }
+
+    /// Content, manifests, what refers to them, names; and of the names the image's own last.
+    pub(super) async fn run(self, plan: &Plan) -> Result<Copied, SourceError> {
+        try_join_all(plan.blobs.iter().map(|blob| self.blob(blob))).await?;
+        let blobs = Count { total: plan.blobs.len() as u64, present: self.present.swap(0, Ordering::Relaxed) };
+        for step in &plan.steps {
+            try_join_all(step.iter().map(|manifest| self.manifest(manifest))).await?;
+        }
+        let total = plan.steps.iter().map(Vec::len).sum::<usize>() as u64;
+        let manifests = Count { total, present: self.present.swap(0, Ordering::Relaxed) };
+        self.referrers(&plan.referrers).await?;
+        let End { place, repository } = self.to;
+        for (tag, manifest) in &plan.tagged {
+            patiently(self.options.first_pause, || place.name(repository, manifest, Some(tag))).await?;
+        }
+        let tag = self.options.tag.as_ref();
+        patiently(self.options.first_pause, || place.name(repository, &plan.root, tag)).await?;
+        Ok(Copied {
+            manifests,
+            blobs,
+            mounted: self.mounted.into_inner(),
+            bytes: self.sent.into_inner(),
+            referrers: plan.referrers.iter().map(entry).collect(),
+            tags: plan.tagged.iter().map(|(tag, _)| tag.as_str().to_owned()).collect(),
+            left: self.left.into_inner(),
+            dropped: Vec::new(),
+        })
+    }
+
+    async fn blob(&self, blob: &Descriptor) -> Result<(), SourceError> {
+        // The semaphore is never closed.
+        let _permit = self.room.acquire().await;
+        let before = self.tally.passed.load(Ordering::Relaxed);
+        let done = patiently(self.options.first_pause, || self.blob_once(blob)).await;
+        if let (Ok(()), 0) = (&done, self.tally.passed.load(Ordering::Relaxed) - before) {
+            self.tally.passed.fetch_add(blob.size, Ordering::Relaxed);
+        }
+        done
+    }
+
+    async fn blob_once(&self, blob: &Descriptor) -> Result<(), SourceError> {
+        let (from, to) = (self.from, self.to);
+        if to.place.has_blob(to.repository, blob).await? {
+            self.present.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let is_near = from.repository.registry() == to.repository.registry();
+        if is_near && !self.mounts_nothing.load(Ordering::Relaxed) {
+            if to.place.mount(to.repository, from.repository, blob).await? {
+                self.mounted.fetch_add(1, Ordering::Relaxed);
+                return Ok(());
+            }
+            self.mounts_nothing.store(true, Ordering::Relaxed);
+        }
+        let bytes = match from.place.open_blob(from.repository, blob).await {
+            Err(SourceError::NotFound { .. }) if stays_elsewhere(blob) => {
+                self.left.lock().await.push(blob.clone());
+                return Ok(());
+            }
+            bytes => bytes?,
+        };
+        to.place.push_stream(to.repository, bytes.watched(Arc::clone(&self.tally.passed))).await?;
+        self.sent.fetch_add(blob.size, Ordering::Relaxed);
+        Ok(())
+    }
+
+    async fn manifest(&self, manifest: &Blob) -> Result<(), SourceError> {
+        let _permit = self.room.acquire().await;
+        let End { place, repository } = self.to;
+        let push = || async move {
+            if place.has_manifest(repository, manifest.descriptor()).await? {
+                return Ok(true);
+            }
+            place.push_manifest(repository, manifest).await.map(|()| false)
+        };
+        let was_there = patiently(self.options.first_pause, push).await?;
+        self.present.fetch_add(u64::from(was_there), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Has those listed that are not. Where a registry lists by itself, that is all of them.
+    async fn referrers(&self, referrers: &[Referrer]) -> Result<(), SourceError> {
+        let End { place, repository } = self.to;
+        let mut listed: HashMap<&Digest, HashSet<Digest>> = HashMap::new();
+        for Referrer { subject, manifest, artifact_type } in referrers {
+            if !listed.contains_key(&subject.digest) {
+                let list = || place.referrers(repository, subject, MAX_COPY_REFERRERS);
+                let found = patiently(self.options.first_pause, list).await?;
+                listed.insert(&subject.digest, found.descriptors.into_iter().map(|found| found.digest).collect());
+            }
+            let digest = &manifest.descriptor().digest;
+            if listed.get(&subject.digest).is_some_and(|listed| listed.contains(digest)) {
+                continue;
+            }
+            let push = || place.push_referrer(repository, subject, manifest, artifact_type);
+            patiently(self.options.first_pause, push).await?;
+        }
+        Ok(())
+    }
+}
+
+fn entry(referrer: &Referrer) -> Descriptor {
+    let artifact_type = Some(referrer.artifact_type.clone());
+    Descriptor { artifact_type, ..referrer.manifest.descriptor().bare() }
+}
+
+/// Layers that a registry may not hold, and that are fetched from their maker (image specification, "Non-Distributable
+/// Layers"; docker's "foreign" ones).
+fn stays_elsewhere(blob: &Descriptor) -> bool {
+    blob.media_type.contains(".nondistributable.") || blob.media_type.contains(".foreign.")
+}

@@ -1,0 +1,188 @@
+//! `pratique copy` and `pratique rm`: signatures stay attached, whatever happens on the way.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use pratique::oci::{Descriptor, media_type};
+use serde_json::json;
+
+use crate::node::{REPOSITORY, Scene};
+use crate::registry::{Fault, ScriptedRegistry, referring};
+
+/// A signed image for two platforms, with an SBOM and a signature of cosign, in the scene's registry.
+async fn published(script: crate::registry::Builder) -> (Scene, Vec<u8>) {
+    let scene = Scene::of(script).await;
+    scene.registry.put_blob(REPOSITORY, b"{}");
+    let entry = |bytes: &[u8]| json!(Descriptor::of(media_type::IMAGE_MANIFEST, bytes));
+    let other = crate::registry::image("other");
+    scene.registry.put_manifest(REPOSITORY, None, media_type::IMAGE_MANIFEST, &other);
+    let mut first = entry(&scene.image);
+    first["platform"] = json!({"os": "linux", "architecture": "amd64"});
+    let index = json!({"schemaVersion": 2, "mediaType": media_type::IMAGE_INDEX, "manifests": [first, entry(&other)]});
+    let index = index.to_string().into_bytes();
+    scene.registry.put_manifest(REPOSITORY, Some("all"), media_type::IMAGE_INDEX, &index);
+    scene.run("sign").exits(0);
+    scene.node.run(&format!("sign {}/{REPOSITORY}:all", scene.registry.host())).exits(0);
+    scene.registry.put_blob(REPOSITORY, b"sbom");
+    let sbom = referring("application/spdx+json", &scene.image, b"sbom");
+    scene.registry.put_referrer(REPOSITORY, media_type::IMAGE_MANIFEST, &sbom);
+    scene.registry.put_blob(REPOSITORY, b"of the sbom");
+    let of_sbom = referring("application/x-note", &sbom, b"of the sbom");
+    scene.registry.put_referrer(REPOSITORY, media_type::IMAGE_MANIFEST, &of_sbom);
+    let cosign = format!("sha256-{}.sig", Descriptor::of("m", &scene.image).digest.hex());
+    scene.registry.put_manifest(
+        REPOSITORY,
+        Some(&cosign),
+        media_type::IMAGE_MANIFEST,
+        &crate::registry::image("cosign"),
+    );
+    (scene, index)
+}
+
+fn source(scene: &Scene) -> String {
+    format!("{}/{REPOSITORY}:all", scene.registry.host())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_goes_to_any_registry_with_what_hangs_on_it_and_is_admitted_there() {
+    let builder = ScriptedRegistry::builder;
+    for script in [builder(), builder().without_referrers(), builder().without_filter().without_oci_subject()] {
+        let (scene, index) = published(builder()).await;
+        let to = script.start().await;
+        let copy = || scene.node.run(&format!("copy --verify -o json {} {}/new/app:v2", source(&scene), to.host()));
+        let first = copy().exits(0).json();
+        assert_eq!((&first["code"], first["manifests"]["total"].as_u64()), (&json!("copied"), Some(7)));
+        assert_eq!(first["referrers"].as_array().unwrap().len(), 3, "two signatures and an SBOM");
+        assert_eq!(to.manifest("new/app", "v2").unwrap(), index);
+        assert!(to.manifest("new/app", first["tags"][0].as_str().unwrap()).is_some());
+        scene.node.run(&format!("verify {}/new/app:v2", to.host())).exits(0);
+        to.forget_requests();
+        let again = copy().exits(0).json();
+        assert_eq!((&again["manifests"]["present"], &again["bytes"]), (&json!(7), &json!(0)));
+        assert!(!to.lines().iter().any(|line| line.starts_with("POST")), "{:?}", to.lines());
+        let tag_last = to.lines().into_iter().rfind(|line| line.starts_with("PUT"));
+        assert_eq!(tag_last.unwrap(), "PUT /v2/new/app/manifests/v2");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn referrers_of_referrers_go_when_asked_for_and_a_layout_brings_everything_back() {
+    let (scene, index) = published(ScriptedRegistry::builder()).await;
+    let layout = scene.node.path("layout");
+    let layout = layout.display();
+    let out = format!("copy --recursive-referrers --to-oci-layout -o json {} {layout}:v1", source(&scene));
+    assert_eq!(scene.node.run(&out).exits(0).json()["referrers"].as_array().unwrap().len(), 4);
+    let to = ScriptedRegistry::builder().without_referrers().start().await;
+    let back =
+        format!("copy --verify --recursive-referrers --from-oci-layout -o json {layout}:v1 {}/new/app:v2", to.host());
+    assert_eq!(scene.node.run(&back).exits(0).json()["referrers"].as_array().unwrap().len(), 4);
+    assert_eq!(to.manifest("new/app", "v2").unwrap(), index);
+    scene.node.run(&format!("copy --from-oci-layout {layout} {}/new/app:v2", to.host())).exits(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_can_go_alone_and_a_blob_is_taken_over_within_a_registry() {
+    let (scene, _) = published(ScriptedRegistry::builder()).await;
+    let to = format!("{}/new/app:v2", scene.registry.host());
+    let copy = |platform| scene.node.run(&format!("copy -o json --platform {platform} {} {to}", source(&scene)));
+    let copied = copy("linux/amd64").exits(0).json();
+    assert_eq!(copied["artifact"]["digest"], Descriptor::of("m", &scene.image).digest.as_str());
+    assert_eq!((copied["mounted"].as_u64(), copied["bytes"].as_u64()), (Some(3), Some(0)));
+    copy("linux/s390x").exits(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_of_what_is_not_admitted() {
+    let scene = Scene::new().await;
+    let to = ScriptedRegistry::start().await;
+    let denied = scene.node.run(&format!("copy --verify -o json {} {}/new/app:v2", scene.tag(), to.host()));
+    denied.answers(1, "deny", "no-signature", Some("retrieval"));
+    assert!(to.lines().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_registry_drops_is_told() {
+    let (scene, _) = published(ScriptedRegistry::builder()).await;
+    let to = ScriptedRegistry::start().await;
+    let body = json!({"schemaVersion": 2, "mediaType": media_type::IMAGE_INDEX, "manifests": []}).to_string();
+    to.always("/referrers/", Fault::Answer(200, vec![("content-type", media_type::IMAGE_INDEX.to_owned())], body));
+    let copied = scene.node.run(&format!("copy -o json {} {}/new/app:v2", source(&scene), to.host())).exits(1).json();
+    assert_eq!((&copied["code"], copied["dropped"].as_array().unwrap().len()), (&json!("copy-incomplete"), 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_passes_at_any_step_is_waited_for() {
+    for part in ["GET /v2/team/app/manifests", "GET /v2/team/app/blobs", "GET /v2/team/app/referrers"] {
+        let (scene, _) = published(ScriptedRegistry::builder()).await;
+        let to = ScriptedRegistry::start().await;
+        scene.registry.fault(part, Fault::Status(503), 4);
+        scene.node.run(&format!("copy {} {}/new/app:v2", source(&scene), to.host())).exits(0);
+    }
+    for (part, fault) in [
+        ("POST /v2/new/app/blobs", Fault::Reset),
+        ("PUT /v2/new/app/blobs", Fault::Status(500)),
+        ("PUT /v2/new/app/manifests", Fault::Status(502)),
+        ("HEAD /v2/new/app/", Fault::Reset),
+        ("PUT /v2/new/app/blobs", Fault::Answer(429, vec![("retry-after", "1".to_owned())], String::new())),
+    ] {
+        let (scene, _) = published(ScriptedRegistry::builder()).await;
+        let to = ScriptedRegistry::start().await;
+        to.fault(part, fault, 2);
+        scene.node.run(&format!("copy {} {}/new/app:v2", source(&scene), to.host())).exits(0);
+    }
+}
+
+/// Kills the program when the destination has been asked so many questions, and looks what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_killed_leaves_nothing_dangling_and_is_completed_by_the_next() {
+    let seed: u32 =
+        std::env::var("PRATIQUE_COPY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(std::process::id);
+    eprintln!("PRATIQUE_COPY_SEED={seed}");
+    let (scene, index) = published(ScriptedRegistry::builder()).await;
+    for round in 0..8_u32 {
+        let script = ScriptedRegistry::builder();
+        let to = if round % 2 == 0 { script } else { script.without_referrers() }.start().await;
+        let asked = (seed.wrapping_mul(2_654_435_761).wrapping_add(round * 7_919) >> 8) % 45;
+        let destination = format!("{}/new/app:v2", to.host());
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pratique"))
+            .args(["copy", &source(&scene), &destination])
+            .env("HOME", scene.node.home())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while to.requests().len() < asked as usize && child.try_wait().unwrap().is_none() {
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if to.manifest("new/app", "v2").is_some() {
+            scene.node.run(&format!("verify {destination}")).exits(0);
+        }
+        let copied = scene.node.run(&format!("copy -o json {} {destination}", source(&scene))).exits(0).json();
+        assert_eq!(copied["dropped"], json!([]), "round {round}, killed after {asked}");
+        assert_eq!(to.manifest("new/app", "v2").unwrap(), index);
+        let listed = scene.node.run(&format!("ls -o json {destination}")).exits(0).json();
+        assert_eq!(listed["signatures"].as_array().unwrap().len(), 1, "round {round}, killed after {asked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_is_removed_is_gone_and_the_others_stay() {
+    let scene = Scene::of(ScriptedRegistry::builder().without_referrers()).await;
+    scene.run("sign").exits(0);
+    scene.run("sign --signature-format cose").exits(0);
+    let listed = scene.run("ls -o json").json();
+    let first = listed["signatures"][0]["digest"].as_str().unwrap().to_owned();
+    scene.run("rm").exits(2);
+    scene.run(&format!("rm --signature sha256:{}", "0".repeat(64))).exits(2);
+    assert_eq!(scene.run(&format!("rm -o json --signature {first}")).exits(0).json()["removed"][0]["digest"], first);
+    assert!(scene.registry.manifest(REPOSITORY, &first).is_none());
+    assert_eq!(scene.run("ls -o json").json()["signatures"].as_array().unwrap().len(), 1);
+    scene.run("verify").exits(0);
+    scene.run("rm --signatures").exits(0);
+    scene.run("verify").exits(1);
+    let refusing = Scene::of(ScriptedRegistry::builder().without_delete()).await;
+    refusing.run("sign").exits(0);
+    assert_eq!(refusing.run("rm -o json --signatures").exits(3).json()["code"], "registry-refuses-delete");
+}
