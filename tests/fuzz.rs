@@ -19,7 +19,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// How many changed documents each target gets: about a second in a debug build.
+/// How many changed documents each target gets: about a second in a debug build, and some for those that sign.
 const ROUNDS: usize = 6_000;
 
 #[test]

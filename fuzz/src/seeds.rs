@@ -16,12 +16,23 @@ pub fn of(root: &Path, target: &str) -> Vec<Vec<u8>> {
         "certificate_chain" => {
             [self::files(&vectors.join("chains"), "pem"), self::files(&root.join("tests/certificates"), "pem")].concat()
         }
+        "ocsp_response" => ocsp_and_lists(root, "ocsp-"),
+        "crl" => ocsp_and_lists(root, "crl-"),
+        "timestamp_token" => self::files(&root.join("tests/timestamps"), "der"),
         "trust_policy" => self::files(&vectors.join("policies"), "json"),
         "manifest" => self::files(&vectors.join("subjects"), "json"),
         "layout_index" => self::files(&vectors.join("oci-layouts"), "index.json"),
         _ => Vec::new(),
     });
     files.iter().filter(|file| fs::metadata(file).is_ok_and(|about| about.len() <= MAX_SEED)).map(read).collect()
+}
+
+/// The responses, or the lists, that the tests about revocation have.
+fn ocsp_and_lists(root: &Path, kind: &str) -> Vec<PathBuf> {
+    let all = files(&root.join("tests/revocation"), "der");
+    all.into_iter()
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(kind)))
+        .collect()
 }
 
 fn read(path: &PathBuf) -> Vec<u8> {

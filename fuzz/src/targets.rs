@@ -3,15 +3,23 @@
 //! A target fails by a panic. Beside not ending the process, each holds what is accepted, and what is said of the rest,
 //! to something that must be so of any input.
 //!
-//! OCSP answers, CRLs and time-stamp tokens have no row here yet: their parsers are private to the library.
+//! What an issuer signed cannot be changed without its key, and is not looked into before its signature is good. So the
+//! targets for OCSP responses and CRLs have an issuer of their own (`issuer/`), and also sign what they are given.
 
 use std::fmt::Display;
 use std::path::{Component, Path};
 
+use std::sync::LazyLock;
+
+use jiff::Timestamp;
 use pratique::effective::Effective;
 use pratique::envelope::{Envelope, Payload, limits::DEFAULT_ENVELOPE_SIZE};
-use pratique::oci::{Descriptor, Index, Manifest, Reference, SignatureManifest, media_type};
-use pratique::pki::{Certificate, Chain, MAX_CHAIN_LENGTH, SubjectPattern};
+use pratique::oci::{Descriptor, DigestAlgorithm, Index, Manifest, Reference, SignatureManifest, media_type};
+use pratique::pki::revocation::{Crl, Moment, OcspResponse, Reading, crls_in};
+use pratique::pki::{
+    Certificate, Chain, MAX_CHAIN_LENGTH, PrivateKey, RefusedTimestamp, SubjectPattern, TimestampRequest,
+    TimestampToken,
+};
 use pratique::policy::Policy;
 use pratique::proto::{CheckRequest, CheckResponse, frame};
 use pratique::rootfs::{DiffIds, Mount, RootFilesystem, mounted_at, mounts_below};
@@ -24,6 +32,9 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cose", cose),
     ("certificate_chain", certificate_chain),
     ("distinguished_name", distinguished_name),
+    ("ocsp_response", ocsp_response),
+    ("crl", crl),
+    ("timestamp_token", timestamp_token),
     ("subject_pattern", subject_pattern),
     ("trust_policy", trust_policy),
     ("reference", reference),
@@ -83,6 +94,94 @@ pub fn distinguished_name(bytes: &[u8]) -> bool {
     assert_eq!(certificate.subject_der(), bytes);
     let subject = certificate.subject();
     subject.is_empty() || !subject.to_string().is_empty()
+}
+
+/// What an OCSP responder answers, and the same as what our own issuer has signed.
+pub fn ocsp_response(bytes: &[u8]) -> bool {
+    // RFC 6960, section 4.2.1: successful, of the basic type.
+    const BEFORE: &[u8] = b"\x0a\x01\x00";
+    const TYPE: &[u8] = b"\x06\x09\x2b\x06\x01\x05\x05\x07\x30\x01\x01";
+    let basic = [TYPE, &element(0x04, &signed(bytes))].concat();
+    let ours = sequence(&[BEFORE, &element(0xa0, &sequence(&basic))].concat());
+    [bytes, &ours].map(read_ocsp_response).contains(&true)
+}
+
+fn read_ocsp_response(bytes: &[u8]) -> bool {
+    let Some(response) = accepted(OcspResponse::from_der(bytes)) else { return false };
+    let read = |moment: Moment| {
+        let vouched = accepted(response.vouched(&ISSUER.certificate, moment.now));
+        let reading = vouched.and_then(|vouched| accepted(vouched.reading(&ISSUER.leaf, moment)));
+        reading.is_some_and(|reading| is_fresh(&reading, moment))
+    };
+    moments().map(read).contains(&true)
+}
+
+/// A revocation list as a file of an operator or an answer, and the same as what our own issuer has signed: alone, and
+/// as the changes of another.
+pub fn crl(bytes: &[u8]) -> bool {
+    accepted(crls_in(bytes));
+    let ours = signed(bytes);
+    let accepts = [read_crl(bytes, None), read_crl(&ours, None), read_crl(&ISSUER.base, Some(&ours))];
+    accepts.contains(&true)
+}
+
+fn read_crl(bytes: &[u8], changes: Option<&[u8]>) -> bool {
+    let Some(list) = accepted(Crl::from_der(bytes)) else { return false };
+    let delta = match changes.map(Crl::from_der).map(accepted) {
+        Some(None) => return false,
+        Some(delta) => delta,
+        None => None,
+    };
+    let read = |moment: Moment| {
+        let Some(usable) = accepted(list.usable(&ISSUER.leaf, &ISSUER.certificate, moment)) else { return false };
+        let changes = delta.as_ref().map(|delta| accepted(usable.usable_delta(delta, &ISSUER.certificate, moment)));
+        if matches!(changes, Some(None)) {
+            return false;
+        }
+        let reading = accepted(usable.reading(changes.flatten().as_ref(), moment));
+        reading.is_some_and(|reading| is_fresh(&reading, moment))
+    };
+    let _ = (list.issuer(), list.series(), list.delta_urls());
+    moments().map(read).contains(&true)
+}
+
+/// No answer that is relied upon is too old.
+fn is_fresh(reading: &Reading, moment: Moment) -> bool {
+    assert!(moment.now <= reading.until, "good until {} at {}", reading.until, moment.now);
+    true
+}
+
+/// Two times, with somebody who vouches for the time of signing and without.
+fn moments() -> [Moment; 2] {
+    let at = |text: &str| text.parse::<Timestamp>().expect("a time");
+    let now = at("2027-01-01T00:00:00Z");
+    [
+        Moment { now, authentic_signing_time: None },
+        Moment { now, authentic_signing_time: Some(at("2026-01-15T00:00:00Z")) },
+    ]
+}
+
+/// A time-stamp token, and the answer of an authority that holds one.
+pub fn timestamp_token(bytes: &[u8]) -> bool {
+    const MESSAGE: &[u8] = include_bytes!("../../tests/timestamps/message");
+    static ANCHORS: LazyLock<Vec<Certificate>> = LazyLock::new(|| {
+        Certificate::read_all(include_bytes!("../../tests/timestamps/root.pem")).expect("the root of the seeds")
+    });
+    let request = TimestampRequest::new(MESSAGE, DigestAlgorithm::Sha256, [7; 16]);
+    let answered = request.accept(bytes, MESSAGE, &ANCHORS);
+    let is_answer = matches!(&answered, Err(RefusedTimestamp::OtherRequest | RefusedTimestamp::Refused { .. }));
+    assert!(accepted(answered).is_none(), "nobody else knows the number that was asked with");
+    let Some(token) = accepted(TimestampToken::parse(bytes)) else { return is_answer };
+    assert_eq!(TimestampToken::parse(token.der()).as_ref(), Ok(&token), "in DER it says the same");
+    if let Some(signer) = token.unverified_signer() {
+        bounded(signer.subject());
+    }
+    match token.verify(MESSAGE, &ANCHORS) {
+        Ok(stamp) => assert!(stamp.earliest() <= stamp.latest() && stamp.chain().len() > 1),
+        Err(error) => bounded(error),
+    }
+    assert!(accepted(token.verify(b"another", &ANCHORS)).is_none(), "no seed is over this message");
+    true
 }
 
 /// A trusted identity's subject, as operators write it.
@@ -262,11 +361,55 @@ fn with_subject(name: &[u8]) -> Vec<u8> {
 }
 
 fn sequence(content: &[u8]) -> Vec<u8> {
+    element(0x30, content)
+}
+
+/// An element of DER with this tag.
+fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let significant = &length[length.iter().take_while(|byte| **byte == 0).count()..];
     let head = match content.len() {
-        0..0x80 => vec![0x30, length[length.len() - 1]],
-        _ => [&[0x30, 0x80 | significant.len().to_le_bytes()[0]], significant].concat(),
+        0..0x80 => vec![tag, length[length.len() - 1]],
+        _ => [&[tag, 0x80 | significant.len().to_le_bytes()[0]], significant].concat(),
     };
     [&head, content].concat()
+}
+
+/// An issuer, a certificate that it has issued, and a list of it that has changes.
+struct Issuer {
+    key: PrivateKey,
+    certificate: Certificate,
+    leaf: Certificate,
+    base: Vec<u8>,
+}
+
+static ISSUER: LazyLock<Issuer> = LazyLock::new(|| {
+    let certificate = |pem: &[u8]| Certificate::read_all(pem).expect("a certificate").remove(0);
+    let key = PrivateKey::from_pem(include_bytes!("../issuer/issuer.key")).expect("a key");
+    let base = signed_with(&key, include_bytes!("../seeds/crl/signed-hold"));
+    Issuer {
+        key,
+        certificate: certificate(include_bytes!("../issuer/issuer.pem")),
+        leaf: certificate(include_bytes!("../issuer/leaf.pem")),
+        base,
+    }
+});
+
+/// What our own issuer signs: these bytes, the algorithm, the signature.
+fn signed(bytes: &[u8]) -> Vec<u8> {
+    signed_with(&ISSUER.key, bytes)
+}
+
+fn signed_with(key: &PrivateKey, bytes: &[u8]) -> Vec<u8> {
+    const ECDSA_WITH_SHA_256: &[u8] = b"\x30\x0a\x06\x08\x2a\x86\x48\xce\x3d\x04\x03\x02";
+    let raw = key.sign(bytes).expect("a signature");
+    // The bit string of a sequence of two numbers, which are positive.
+    let number = |raw: &[u8]| {
+        let shortest = &raw[raw.iter().take_while(|byte| **byte == 0).count()..];
+        let sign: &[u8] = if shortest.first().is_none_or(|first| *first >= 0x80) { b"\0" } else { b"" };
+        element(0x02, &[sign, shortest].concat())
+    };
+    let (r, s) = raw.split_at(raw.len() / 2);
+    let signature = sequence(&[number(r), number(s)].concat());
+    sequence(&[bytes, ECDSA_WITH_SHA_256, &element(0x03, &[b"\0", &signature[..]].concat())].concat())
 }
