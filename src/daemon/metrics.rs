@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::StartError;
 use super::desk::Desk;
+use super::inquiries::Inquiries;
 use super::reload::Reloads;
 use super::server::until;
 use crate::proto::Decision;
@@ -87,7 +88,7 @@ pub(super) struct Exposed {
 }
 
 impl Exposed {
-    pub(super) fn new(desk: Arc<Desk>, reloads: Arc<Reloads>) -> Self {
+    pub(super) fn new(desk: Arc<Desk>, reloads: Arc<Reloads>, inquiries: &Inquiries) -> Self {
         let (mut registry, cached, reload_failed) =
             (Registry::with_prefix("pratique"), Gauge::default(), Gauge::default());
         let Metrics { decisions, seconds } = desk.metrics();
@@ -97,6 +98,7 @@ impl Exposed {
             decisions.clone(),
         );
         registry.register("decision_seconds", "The time from question to answer", seconds.clone());
+        inquiries.register(&mut registry);
         registry.register("cached_verdicts", "Verdicts that are kept", cached.clone());
         registry.register("policy_reload_failed", "1 while the policy on disk is not in force", reload_failed.clone());
         Self { registry, desk, reloads, cached, reload_failed }

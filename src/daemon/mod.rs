@@ -9,6 +9,7 @@ mod enroll;
 mod error;
 mod findings;
 mod hook_socket;
+mod inquiries;
 mod layers;
 mod logging;
 mod metrics;
@@ -36,6 +37,7 @@ use tokio::task::JoinSet;
 pub use error::StartError;
 
 use self::desk::Desk;
+use self::inquiries::Inquiries;
 use self::metrics::Exposed;
 use self::reload::{Reloads, Watch};
 use self::server::Service;
@@ -130,7 +132,9 @@ impl Daemon {
         let watch = watching.map_err(|source| StartError::System { what: "wait for SIGHUP", source })?;
         let trust = Arc::new(reloads.load()?);
         let judge = Judge::new(Arc::clone(&trust), source, bounds(config), cache(config));
-        let judge = judge.with_boot_floor(config.boot_floor.iter().cloned().collect()).asking(servers(config));
+        let inquiries = Inquiries::new();
+        let judge = judge.with_boot_floor(config.boot_floor.iter().cloned().collect());
+        let judge = judge.asking(inquiries.counting(servers(config)));
         let judge = judge.consulting(plugins(config));
         let gates = (config.gates.diff || config.gates.run).then(|| Gates::open(config)).transpose()?;
         let desk = Arc::new(match &gates {
@@ -152,7 +156,7 @@ impl Daemon {
             files.extend(serve_diff(config, &gates.containerd, &desk, &mut servers, &draining).await?);
         }
         if let Some(address) = config.metrics.listen {
-            let exposed = Exposed::new(Arc::clone(&desk), Arc::clone(&reloads));
+            let exposed = Exposed::new(Arc::clone(&desk), Arc::clone(&reloads), &inquiries);
             let (listener, draining) = (metrics::listen(address).await?, draining.clone());
             servers.spawn(async {
                 metrics::serve(listener, exposed, draining).await;
@@ -322,10 +326,10 @@ fn cache(config: &NodeConfig) -> CacheOptions {
 }
 
 /// The servers that say what was revoked.
-fn servers(config: &NodeConfig) -> Arc<Servers> {
+fn servers(config: &NodeConfig) -> Servers {
     let RevocationConfig { timeout, ocsp_timeout, crl_timeout, allow_private, crl_dir } = config.revocation.clone();
     let cache_dir = Some(config.state_dir.join(CRLS));
-    Arc::new(Servers::new(RevocationOptions { timeout, ocsp_timeout, crl_timeout, allow_private, crl_dir, cache_dir }))
+    Servers::new(RevocationOptions { timeout, ocsp_timeout, crl_timeout, allow_private, crl_dir, cache_dir })
 }
 
 /// The verification plugins, where the operator has named a directory of them.

@@ -13,6 +13,15 @@
 #[path = "../support/registry.rs"]
 mod registry;
 
+#[path = "../support/issuer.rs"]
+mod issuer;
+#[path = "../support/registry.rs"]
+#[allow(unused_imports, reason = "images whose signatures are damaged are for the tests of the command line")]
+mod registry;
+#[path = "../support/responders.rs"]
+#[allow(dead_code, reason = "servers that misbehave are for the tests of the command line")]
+mod responders;
+
 mod api;
 mod ending;
 mod hooks;
@@ -21,5 +30,6 @@ mod metrics;
 mod node;
 mod plugins;
 mod reloading;
+mod revocation;
 mod runtime;
 mod starting;

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use crate::node::{FOREIGN, Node, OPEN};
 
-fn scrape(address: SocketAddr) -> String {
+/// What is served there.
+pub fn scrape(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
@@ -14,7 +15,7 @@ fn scrape(address: SocketAddr) -> String {
 }
 
 /// An address that nothing listens at.
-fn free_address() -> SocketAddr {
+pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 

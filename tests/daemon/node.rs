@@ -54,12 +54,13 @@ pub fn request(name: &str) -> CheckRequest {
 /// The directory of a node, and what is configured there.
 pub struct Node {
     dir: TempDir,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Node {
     /// A node with a good configuration and a good policy.
     pub fn new() -> Self {
-        let node = Self { dir: tempfile::tempdir().unwrap() };
+        let node = Self { dir: tempfile::tempdir().unwrap(), environment: Vec::new() };
         fs::create_dir(node.path("notation")).unwrap();
         node.configure("");
         node.write_policy(&policy(&["open"]));
@@ -68,6 +69,11 @@ impl Node {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Sets a variable for the daemons that are started from now on.
+    pub fn set(&mut self, variable: &'static str, value: String) {
+        self.environment.push((variable, value));
     }
 
     pub fn hook_socket(&self) -> PathBuf {
@@ -124,6 +130,7 @@ impl Node {
             .arg("--config")
             .arg(self.path("config.toml"))
             .env("NOTIFY_SOCKET", &notify)
+            .envs(self.environment.iter().map(|(variable, value)| (variable, value)))
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
@@ -204,7 +211,11 @@ impl Daemon {
 
     /// Asks over `hook.sock`.
     pub fn ask(&self, name: &str) -> CheckResponse {
-        client::ask(&self.sockets.join("hook.sock"), &request(name), DEADLINE).unwrap()
+        self.ask_about(&request(name))
+    }
+
+    pub fn ask_about(&self, request: &CheckRequest) -> CheckResponse {
+        client::ask(&self.sockets.join("hook.sock"), request, DEADLINE).unwrap()
     }
 
     /// Somebody who asks over `pratiqued.sock`.

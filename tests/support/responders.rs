@@ -25,23 +25,32 @@ pub enum Answer {
 pub struct Responders {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
+    answers: Arc<Mutex<Answers>>,
 }
+
+/// What is answered to whatever begins with an address.
+type Answers = Vec<(String, Answer)>;
 
 impl Responders {
     /// Answers to whatever begins with one of these addresses; anything else is not found.
     pub fn start(answers: impl IntoIterator<Item = (String, Answer)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let (asked, answers) =
-            (Arc::<Mutex<Vec<String>>>::default(), Arc::new(answers.into_iter().collect::<Vec<_>>()));
-        let log = Arc::clone(&asked);
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let answers = Arc::new(Mutex::new(answers.into_iter().collect::<Answers>()));
+        let (log, current) = (Arc::clone(&asked), Arc::clone(&answers));
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (answers, log) = (Arc::clone(&answers), Arc::clone(&log));
+                let (answers, log) = (current.lock().unwrap().clone(), Arc::clone(&log));
                 thread::spawn(move || serve(stream.unwrap(), &answers, &log));
             }
         });
-        Self { address, asked }
+        Self { address, asked, answers }
+    }
+
+    /// Answers like this from now on.
+    pub fn answers(&self, answers: impl IntoIterator<Item = (String, Answer)>) {
+        *self.answers.lock().unwrap() = answers.into_iter().collect();
     }
 
     /// `http://HOST:PORT`, as a proxy's address, and for what is asked directly.
