@@ -112,7 +112,8 @@ fn signers() -> (Node, Notation) {
     (node, notation)
 }
 
-fn every_kind() -> impl Iterator<Item = (&'static str, &'static str)> {
+/// Every kind of key in both formats, one after the other.
+pub fn every_kind() -> impl Iterator<Item = (&'static str, &'static str)> {
     KEY_TYPES.into_iter().flat_map(|key| FORMATS.map(|format| (key, format)))
 }
 

@@ -17,6 +17,8 @@
 
 #[path = "../support/authority.rs"]
 mod authority;
+#[path = "../support/issuer.rs"]
+mod issuer;
 #[path = "../support/responders.rs"]
 #[allow(dead_code, reason = "servers that misbehave are for the tests of the command line")]
 mod responders;
@@ -45,5 +47,6 @@ mod outages;
 mod reconcile;
 mod reload;
 mod revocation;
+mod round_trips;
 mod run;
 mod signers;
