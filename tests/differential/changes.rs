@@ -6,25 +6,53 @@ use super::recipe::{AUTHENTIC_TIME, EXPIRY, Field, Recipe, SCHEME, SIGNING_TIME}
 
 pub struct Change {
     pub name: String,
+    /// What it changes. As many cases change a part as any other.
+    pub part: Part,
     pub make: Box<dyn Fn(&mut Recipe) + Sync + Send>,
+}
+
+/// The parts of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Headers,
+    Chain,
+    Payload,
+    Policy,
+    Identities,
+    Outside,
+}
+
+impl Part {
+    pub const ALL: [Self; 6] =
+        [Self::Headers, Self::Chain, Self::Payload, Self::Policy, Self::Identities, Self::Outside];
 }
 
 /// All of them. `now` is what times are relative to; `other` is a certificate of another chain.
 pub fn all(now: i64, other: &[u8]) -> Vec<Change> {
-    let mut changes = Changes(Vec::new());
-    changes.headers(now);
-    changes.chain(other);
-    changes.payload();
-    changes.policy();
-    changes.outside();
-    changes.0
+    let mut changes = Changes { part: Part::Headers, all: Vec::new() };
+    for part in Part::ALL {
+        changes.part = part;
+        match part {
+            Part::Headers => changes.headers(now),
+            Part::Chain => changes.chain(other),
+            Part::Payload => changes.payload(),
+            Part::Policy => changes.policy(),
+            Part::Identities => changes.identities(),
+            Part::Outside => changes.outside(),
+        }
+    }
+    changes.all
 }
 
-struct Changes(Vec<Change>);
+struct Changes {
+    /// Of what is added now.
+    part: Part,
+    all: Vec<Change>,
+}
 
 impl Changes {
     fn add(&mut self, name: impl Into<String>, make: impl Fn(&mut Recipe) + Sync + Send + 'static) {
-        self.0.push(Change { name: name.into(), make: Box::new(make) });
+        self.all.push(Change { name: name.into(), part: self.part, make: Box::new(make) });
     }
 
     fn headers(&mut self, now: i64) {
@@ -175,16 +203,42 @@ impl Changes {
         }
     }
 
+    /// Writes each of these values into the statement.
+    fn statement(&mut self, member: &'static str, values: Vec<Value>) {
+        for value in values {
+            self.add(format!("{member} {value}"), move |recipe| {
+                recipe.statement()[member] = value.clone();
+            });
+        }
+    }
+
+    fn identities(&mut self) {
+        self.statement(
+            "trustedIdentities",
+            vec![
+                json!([]),
+                json!(null),
+                json!("*"),
+                json!(["*", "*"]),
+                json!(["*", "x509.subject:C=US,ST=WA,O=x"]),
+                json!([""]),
+            ],
+        );
+        self.statement("trustedIdentities", IDENTITIES.map(|identity| json!([identity])).to_vec());
+        self.statement(
+            "trustedIdentities",
+            vec![
+                json!(["x509.subject:C=US,ST=WA,O=Acme Rockets", "x509.subject:C=US,ST=WA,O=Acme Rockets"]),
+                json!(["x509.subject:C=US,ST=WA,O=Acme Rockets", "x509.subject:C=US,ST=WA,O=Acme Rockets,CN=x"]),
+                json!(["x509.subject:C=US,ST=WA,O=Acme Rockets", "x509.subject:C=DE,ST=BE,O=Acme Rockets"]),
+                json!(["x509.subject:C=US,ST=WA,O=Acme Rockets", "other:value"]),
+            ],
+        );
+    }
+
     fn policy(&mut self) {
-        let mut statement = |member: &'static str, values: Vec<Value>| {
-            for value in values {
-                self.add(format!("{member} {value}"), move |recipe| {
-                    recipe.statement()[member] = value.clone();
-                });
-            }
-        };
-        statement("name", vec![json!(""), json!(null), json!(1), json!(" ")]);
-        statement(
+        self.statement("name", vec![json!(""), json!(null), json!(1), json!(" ")]);
+        self.statement(
             "registryScopes",
             vec![
                 json!([]),
@@ -201,7 +255,7 @@ impl Changes {
                 json!(["localhost/net-monitor", super::REPOSITORY]),
             ],
         );
-        statement(
+        self.statement(
             "trustStores",
             [
                 "ca:all",
@@ -219,7 +273,7 @@ impl Changes {
             .map(|store| json!([store]))
             .to_vec(),
         );
-        statement(
+        self.statement(
             "trustStores",
             vec![
                 json!([]),
@@ -232,28 +286,7 @@ impl Changes {
                 json!([1]),
             ],
         );
-        statement(
-            "trustedIdentities",
-            vec![
-                json!([]),
-                json!(null),
-                json!("*"),
-                json!(["*", "*"]),
-                json!(["*", "x509.subject:C=US,ST=WA,O=x"]),
-                json!([""]),
-            ],
-        );
-        statement("trustedIdentities", IDENTITIES.map(|identity| json!([identity])).to_vec());
-        statement(
-            "trustedIdentities",
-            vec![
-                json!(["x509.subject:C=US,ST=WA,O=Acme Rockets", "x509.subject:C=US,ST=WA,O=Acme Rockets"]),
-                json!(["x509.subject:C=US,ST=WA,O=Acme Rockets", "x509.subject:C=US,ST=WA,O=Acme Rockets,CN=x"]),
-                json!(["x509.subject:C=US,ST=WA,O=Acme Rockets", "x509.subject:C=DE,ST=BE,O=Acme Rockets"]),
-                json!(["x509.subject:C=US,ST=WA,O=Acme Rockets", "other:value"]),
-            ],
-        );
-        statement(
+        self.statement(
             "signatureVerification",
             vec![
                 json!(null),
@@ -344,8 +377,7 @@ impl Changes {
 }
 
 /// What operators may write, and what they should not.
-const IDENTITIES: [&str; 14] = [
-    "x509.subject:C=US,ST=WA,O=Acme Rockets",
+const IDENTITIES: [&str; 36] = [
     "x509.subject:C=US,ST=WA,O=Acme Rockets",
     "x509.subject:C=US,S=WA,O=Acme Rockets",
     "x509.subject: C=US , ST=WA;O=Acme Rockets",
@@ -359,6 +391,29 @@ const IDENTITIES: [&str; 14] = [
     "x509.subject:",
     "x509.subject",
     "other:x",
+    "x509.Subject:C=US,ST=WA,O=Acme Rockets",
+    " x509.subject:C=US,ST=WA,O=Acme Rockets",
+    "x509.subject :C=US,ST=WA,O=Acme Rockets",
+    "x509.subject:O=Acme Rockets,C=US,ST=WA",
+    "x509.subject:C=US,ST=WA,O=Acme Rockets,CN=x",
+    "x509.subject:C=US,ST=WA,O=Acme Rockets,OU=",
+    "x509.subject:C=US,ST=WA,O=Acme Rockets,1.2.3=x",
+    "x509.subject:C=US,ST=WA,O=",
+    "x509.subject:C=US,ST=WA,S=WA,O=Acme Rockets",
+    "x509.subject:C=US,ST=WA,O=Acme  Rockets",
+    "x509.subject:C=US,ST=WA,O=Acme Rockets\\ ",
+    "x509.subject:C=US,ST=WA,O=\\ Acme Rockets",
+    "x509.subject:C=US,ST=WA,O=\"Acme Rockets\"",
+    "x509.subject:C=US,ST=WA,O=Acme\\20Rockets",
+    "x509.subject:C=US,ST=WA,O=Acme\\Rockets",
+    "x509.subject:C=US,ST=WA,O=Acme Rockets\\",
+    "x509.subject:C=US,ST=WA,O=Acme Rockets,",
+    "x509.subject:C=US,,ST=WA,O=Acme Rockets",
+    "x509.subject:C=US;ST=WA;O=Acme Rockets",
+    "x509.subject:C=US,ST=WA,O=Acme Rockets,emailAddress=a",
+    "x509.subject:C=US,ST=WA,organizationName=Acme Rockets",
+    "x509.subject:C=US,ST=WA,O=Acme Rockets\u{0}",
+    "x509.subject:C = US,ST\t=WA,O=Acme Rockets",
 ];
 
 fn replace(bytes: &mut Vec<u8>, from: &str, to: &str) {

@@ -33,7 +33,7 @@ use pratique::remedy::Remedy as _;
 use pratique::verify::{Answer, Evidence, SignatureReport, Subject, Verdict, VerdictInput, examine, govern, malformed};
 use serde::Deserialize;
 
-use changes::Change;
+use changes::{Change, Part};
 use peer::Peer;
 use recipe::{Recipe, Signer};
 
@@ -41,12 +41,24 @@ use recipe::{Recipe, Signer};
 const REPOSITORY: &str = "localhost:5000/net-monitor";
 /// How many cases of several changes there are: what the promise to users says.
 const CASES: usize = 20_000;
-/// How many of those that we refuse `notation` is asked about: some seconds' worth.
-const REFUSED_ASKED: usize = 300;
+/// How many of those that we refuse `notation` is asked about: half a minute's worth.
+const REFUSED_ASKED: usize = 1_500;
 /// As many as there are cores where this is measured.
 const THREADS: usize = 2;
 /// The chains, the usual ones first: those of keys that are quick to sign with are also the likelier ones.
-const CHAINS: [&str; 7] = ["rsa2048", "p256", "eku-absent", "p384", "selfsigned-rsa3072", "ku-noncritical", "eku-any"];
+/// The last ones sign alone.
+const CHAINS: [&str; 10] = [
+    "rsa2048",
+    "p256",
+    "eku-absent",
+    "p384",
+    "selfsigned-rsa3072",
+    "ku-noncritical",
+    "eku-any",
+    "rsa3072",
+    "rsa4096",
+    "p521",
+];
 
 /// A clause that we follow and `notation` does not.
 #[derive(Deserialize)]
@@ -137,9 +149,12 @@ impl World {
         let mut cases: Vec<Case> = alone
             .flat_map(|changes| formats.map(|format| Case { format, signer: 0, changes: changes.clone() }))
             .collect();
-        cases.extend(
-            (0..self.signers.len()).flat_map(|signer| formats.map(|format| Case { format, signer, changes: vec![] })),
-        );
+        // Every kind of key, under both signing schemes.
+        let by_authority = self.changes.iter().position(|change| change.name == "by an authority now").unwrap();
+        for changes in [vec![], vec![by_authority]] {
+            let signed = |signer| formats.map(|format| Case { format, signer, changes: changes.clone() });
+            cases.extend((0..self.signers.len()).flat_map(signed));
+        }
         cases
     }
 
@@ -151,11 +166,17 @@ impl World {
             state ^= state << 17;
             usize::try_from(state >> 16).unwrap() % end
         };
+        let in_part = |part| (0..self.changes.len()).filter(move |change| self.changes[*change].part == part).collect();
+        let parts: Vec<Vec<usize>> = Part::ALL.into_iter().map(in_part).collect();
         (0..CASES)
             .map(|_| {
                 let format = [Format::Jws, Format::Cose][below(2)];
                 let signer = [0, 0, 0, 1, 2, 3, 4, 5, 6, 0][below(10)];
-                let changes = (0..2 + below(2)).map(|_| below(self.changes.len())).collect();
+                let changes = (0..2 + below(2)).map(|_| {
+                    let part = &parts[below(parts.len())];
+                    part[below(part.len())]
+                });
+                let changes = changes.collect();
                 Case { format, signer, changes }
             })
             .collect()
