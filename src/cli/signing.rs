@@ -9,19 +9,22 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
+use super::revocation::as_notation_asks;
 use super::signing_key::{HeldKey, Made, SigningKeyArguments};
 use super::verify::{metadata, pair};
 use crate::clock;
 use crate::config::NotationDir;
 use crate::envelope::Format;
+use crate::judge::Gathering;
 use crate::oci::Descriptor;
-use crate::pki::Certificate;
+use crate::pki::{Certificate, Stamp};
 use crate::policy::StoreKind;
 use crate::remedy::printable;
 use crate::sign::{SignError, SignRequest, Signed, Unsealed};
 use crate::stamping::{StampingError, TimestampAuthority};
+use crate::verify::{Standing, State};
 
 #[derive(Debug, Args)]
 pub(super) struct SigningArguments {
@@ -126,11 +129,26 @@ impl Authority {
         let anchors = std::slice::from_ref(&self.root);
         let stamping = self.authority.stamp(unsealed.signature(), unsealed.hash(), anchors);
         let (token, stamp) = stamping.await.map_err(|error| Failure::of(&error))?;
+        check_standing(&stamp).await?;
         let authority = stamp.chain().first().map(|signer| signer.subject().to_string()).unwrap_or_default();
         let stamped = Stamped { time: token.info().time, authority };
         let signed = unsealed.stamped(&token, &stamp).map_err(|error| Failure::of(&error))?;
         Ok((signed, stamped))
     }
+}
+
+/// A stamp with a revoked key vouches for nothing, and one of which nobody knows may be found out to be such when the
+/// certificate of the signer is long expired.
+async fn check_standing(stamp: &Stamp) -> Result<(), Failure> {
+    let responders = as_notation_asks();
+    let state = Gathering::from(&responders).standing(Standing::of(stamp), clock::now()).await;
+    let (exit, problem, remedy) = match state {
+        State::Failed { problem } => (Exit::Denied, problem, Some("ask another time-stamp authority".to_owned())),
+        State::Inconclusive { problem } => (Exit::Inconclusive, problem.clone(), problem.remedy),
+        _ => return Ok(()),
+    };
+    let message = format!("the time-stamp cannot be relied upon: {}", problem.message);
+    Err(Failure { exit, code: problem.code, message, remedy, check: None })
 }
 
 /// One root, of the kind that a `tsa` trust store takes.

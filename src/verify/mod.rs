@@ -16,6 +16,7 @@ mod integrity;
 mod outcome;
 mod plugin;
 mod revocation;
+mod standing;
 mod timestamp;
 mod verdict;
 
@@ -29,6 +30,7 @@ pub use integrity::{Sound, check_integrity};
 pub use outcome::{Check, Finding, Outcome, Problem, Signer, State};
 pub use plugin::{PluginAnswer, PluginCheck, PluginQuestion, PluginResult, SignatureQuestion};
 pub use revocation::{CertificateStatus, Relied, Revocation};
+pub use standing::Standing;
 pub use verdict::{Answer, Denial, Governing, Permit, SignatureReport, Verdict, VerdictInput};
 
 use self::authenticity::Authentic;

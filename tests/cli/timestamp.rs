@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::authority::{Manner, TimestampAuthority};
 use crate::node::{Ran, Scene, policy};
+use crate::responders::{Answer, Responders};
 
 /// Signs with a stamp of this authority.
 fn sign(scene: &Scene, authority: &TimestampAuthority, options: &str) -> Ran {
@@ -118,6 +119,36 @@ async fn an_authority_may_refuse_and_may_be_too_inexact() {
     let inexact = TimestampAuthority::with("accuracy = secs:86400");
     let outside = sign(&scene, &inexact, "").exits(3);
     assert!(outside.stderr.starts_with("error [timestamp-outside-validity]: "), "{outside:?}");
+}
+
+/// The scene's policy overrides `revocation` with `skip`, which is about the signer alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stamp_of_a_revoked_authority_is_neither_taken_nor_believed() {
+    const LIST: &str = "http://crl.pratique.example/clocks.crl";
+    let (mut scene, authority) = (Scene::new().await, TimestampAuthority::revocable(LIST));
+    trust(&scene, &authority);
+    let responders = Responders::start([(LIST.to_owned(), Answer::Bytes(authority.crl(false)))]);
+    scene.node.set("http_proxy", responders.address().to_owned());
+    sign(&scene, &authority, "").exits(0);
+    scene.verify("").answers(0, "admit", "admitted", None);
+
+    for (number, (answer, exit, word, code)) in [
+        (Answer::Bytes(authority.crl(true)), 1, "deny", "certificate-revoked"),
+        (Answer::Status(503), 3, "inconclusive", "revocation-unknown"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        // Lists are kept as long as they are good.
+        scene.node.set("NOTATION_CACHE", scene.node.path(&format!("cache-{number}")).display().to_string());
+        responders.answers([(LIST.to_owned(), answer)]);
+        scene.registry.forget_requests();
+        let ran = sign(&scene, &authority, "").exits(exit);
+        assert!(ran.stderr.starts_with(&format!("error [{code}]: the time-stamp cannot be relied upon: ")), "{ran:?}");
+        let writes = scene.registry.lines().into_iter().filter(|line| !line.starts_with("HEAD ")).count();
+        assert_eq!(writes, 0, "nothing is stored");
+        scene.verify("").answers(exit, word, code, Some("authenticTimestamp"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,8 +58,17 @@ impl TimestampAuthority {
 
     /// The same, with further lines in the section of OpenSSL's configuration, such as `accuracy = secs:60`.
     pub fn with(lines: &str) -> Self {
+        Self::made(lines, "")
+    }
+
+    /// The same, whose certificate names a list on which it would stand if it were revoked: [`Self::crl`].
+    pub fn revocable(url: &str) -> Self {
+        Self::made("", &format!("crlDistributionPoints = URI:{url}"))
+    }
+
+    fn made(lines: &str, extensions: &str) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
-        make(folder.path(), lines);
+        make(folder.path(), lines, extensions);
         let manner = Arc::new(Mutex::new(Manner::Honest));
         let desk = Desk { folder: folder.clone(), manner: manner.clone(), first: Arc::default() };
         // A runtime of its own, so that tests which wait for programs can have an authority, too.
@@ -77,6 +86,18 @@ impl TimestampAuthority {
 
     pub fn url(&self) -> String {
         format!("http://{}/tsr", self.address)
+    }
+
+    /// The list of what the root has revoked: nothing, or the certificate that stamps.
+    pub fn crl(&self, is_revoked: bool) -> Vec<u8> {
+        let folder = self.folder.path();
+        let entry = "R\t991231235959Z\t260201000000Z,keyCompromise\t77\tunknown\t/CN=x\n";
+        fs::write(folder.join("index"), if is_revoked { entry } else { "" }).unwrap();
+        fs::write(folder.join("number"), "01\n").unwrap();
+        let issuer = "-config config -cert root.pem -keyfile root.key -crldays 1";
+        openssl(folder, &format!("ca -gencrl {issuer} -out list.pem"));
+        openssl(folder, "crl -in list.pem -outform DER -out list.der");
+        fs::read(folder.join("list.der")).unwrap()
     }
 
     /// The file with its root certificate.
@@ -118,7 +139,7 @@ async fn answer(State(desk): State<Desk>, headers: HeaderMap, query: Bytes) -> R
     }
 }
 
-fn make(folder: &Path, lines: &str) {
+fn make(folder: &Path, lines: &str, extensions: &str) {
     let config = format!(
         "
 [req]
@@ -131,6 +152,13 @@ keyUsage = critical,keyCertSign,cRLSign
 basicConstraints = CA:FALSE
 keyUsage = critical,digitalSignature
 extendedKeyUsage = critical,timeStamping
+{extensions}
+[ca]
+default_ca = own
+[own]
+database = index
+crlnumber = number
+default_md = sha256
 [authority]
 serial = serial
 default_policy = 1.2.3.4
@@ -148,7 +176,7 @@ digests = {}
         folder,
         &format!("req -x509 {key} -subj /O=Clocks/CN=root -extensions root -keyout root.key -out root.pem"),
     );
-    let issuer = "-CA root.pem -CAkey root.key";
+    let issuer = "-CA root.pem -CAkey root.key -set_serial 0x77";
     let subject = "-subj /O=Clocks/CN=stamper -extensions stamper -keyout stamper.key -out stamper.pem";
     openssl(folder, &format!("req -x509 {key} {issuer} {subject}"));
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::aside;
 use crate::plugin::{NoPlugins, Plugins};
 use crate::revocation::{AskError, Kept, Responders};
-use crate::verify::{Evidence, Examined, Need, Outcome, Problem};
+use crate::verify::{Evidence, Examined, Need, Outcome, Problem, Standing, State};
 
 /// How many addresses are asked for one question. A chain of four certificates, each with an OCSP responder and a list,
 /// needs six; several signers have several chains.
@@ -61,22 +61,38 @@ impl<'w> Gathering<'w> {
     pub async fn conclude(&mut self, examined: Examined<'_>, now: Timestamp) -> Outcome {
         let mut evidence = self.evidence.take().unwrap_or_else(|| self.beginning());
         loop {
-            // A stranger's chain of sixteen certificates takes tens of milliseconds.
-            let needs: BTreeSet<Need> = aside(|| examined.needs(&evidence, now)).into_iter().collect();
-            if needs.is_empty() {
-                let Some(question) = aside(|| examined.question(&evidence, now)) else { break };
-                let answer = self.witnesses.plugins.ask(&question).await;
-                evidence.consult(question, answer, self.good_until(now));
-                continue;
-            }
-            if !self.remember(&needs, &mut evidence, now) {
-                self.ask(needs, &mut evidence).await;
-            }
+            self.bring(&mut evidence, |evidence| examined.needs(evidence, now), now).await;
+            let Some(question) = aside(|| examined.question(&evidence, now)) else { break };
+            let answer = self.witnesses.plugins.ask(&question).await;
+            evidence.consult(question, answer, self.good_until(now));
         }
         let outcome = aside(|| examined.conclude(&evidence, now));
         aside(|| self.keep(&outcome, &evidence, now));
         self.evidence = Some(evidence);
         outcome
+    }
+
+    /// Brings what tells whether the authority of a time-stamp was revoked.
+    pub async fn standing(&mut self, standing: Standing<'_>, now: Timestamp) -> State {
+        let mut evidence = self.evidence.take().unwrap_or_else(|| self.beginning());
+        self.bring(&mut evidence, |evidence| standing.needs(evidence, now), now).await;
+        let state = standing.state(&evidence, now);
+        self.evidence = Some(evidence);
+        state
+    }
+
+    /// Asks until nothing more is needed.
+    async fn bring(&mut self, evidence: &mut Evidence, needs: impl Fn(&Evidence) -> Vec<Need>, now: Timestamp) {
+        loop {
+            // A stranger's chain of sixteen certificates takes tens of milliseconds.
+            let needs: BTreeSet<Need> = aside(|| needs(evidence)).into_iter().collect();
+            if needs.is_empty() {
+                return;
+            }
+            if !self.remember(&needs, evidence, now) {
+                self.ask(needs, evidence).await;
+            }
+        }
     }
 
     fn beginning(&self) -> Evidence {
