@@ -22,7 +22,7 @@ const TIMES: [f64; 9] = [0.005, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
 /// The result of a server that answered. Whether the answer is to be believed is decided later.
 const ANSWERED: &str = "answered";
 /// The result where the question's own time was over first.
-const GIVEN_UP: &str = "given-up";
+const ABANDONED: &str = "abandoned";
 
 /// The counts. A clone counts into the same ones.
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Inquiries {
         let Self { fetches, seconds, looked_up } = self;
         registry.register(
             "revocation_fetches",
-            "Questions to issuers' servers, by what came of them: `answered`, `given-up`, or a code",
+            "Questions to issuers' servers, by what came of them: `answered`, `abandoned`, or a code",
             fetches.clone(),
         );
         registry.register("revocation_fetch_seconds", "The time that issuers' servers took", seconds.clone());
@@ -117,7 +117,7 @@ impl<R: Responders> Responders for Counted<R> {
 
     async fn ask(&self, need: &Need) -> Result<Arc<[u8]>, Problem> {
         let since = Instant::now();
-        let mut asking = Asking { inquiries: &self.inquiries, kind: label(need), since, result: GIVEN_UP };
+        let mut asking = Asking { inquiries: &self.inquiries, kind: label(need), since, result: ABANDONED };
         let answer = self.responders.ask(need).await;
         asking.result = answer.as_ref().map_or_else(|problem| problem.code.as_str(), |_| ANSWERED);
         answer
@@ -184,7 +184,7 @@ mod tests {
         assert!(nobody.remembered(&need(), crate::clock::now()).is_none());
         let text = text_of(&inquiries);
         for line in [
-            r#"revocation_fetches_total{kind="crl",result="given-up"} 1"#,
+            r#"revocation_fetches_total{kind="crl",result="abandoned"} 1"#,
             r#"revocation_fetches_total{kind="crl",result="revocation-unchecked"} 1"#,
             r#"revocation_fetch_seconds_count{kind="crl"} 2"#,
             r#"revocation_lookups_total{kind="crl",result="hit"} 1"#,
