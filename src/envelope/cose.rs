@@ -302,6 +302,150 @@ mod tests {
         raw.check().unwrap_err().code()
     }
 
+    /// A text label of Notary's.
+    fn own(name: &str) -> Value {
+        Value::from(format!("io.cncf.notary.{name}"))
+    }
+
+    fn at(seconds: impl Into<Value>) -> Value {
+        Value::Tag(EPOCH_TIME, Box::new(seconds.into()))
+    }
+
+    /// Something done to both headers, and the code that it must lead to.
+    type Change = (fn(&mut Pairs, &mut Pairs), &'static str);
+    type Pairs = Vec<(Value, Value)>;
+
+    /// What becomes of an envelope whose headers were changed like this. Nobody has signed it.
+    fn changed(change: fn(&mut Pairs, &mut Pairs)) -> Result<Envelope, InvalidEnvelope> {
+        let mut protected = vec![
+            (Value::from(1), Value::from(-7)),
+            (Value::from(2), Value::Array(vec![own("signingScheme")])),
+            (Value::from(3), Value::from(NOTARY_PAYLOAD)),
+            (own("signingScheme"), Value::from("notary.x509")),
+            (own("signingTime"), at(1_800_000_000)),
+        ];
+        let mut unprotected = vec![(Value::from(X5CHAIN), Value::Array(vec![Value::Bytes(vec![0x30, 0])]))];
+        change(&mut protected, &mut unprotected);
+        let bytes = |text: &[u8]| Value::Bytes(text.to_vec());
+        let parts = vec![bytes(&encode(&Value::Map(protected))), Value::Map(unprotected), bytes(b"{}"), bytes(b"s")];
+        parse(&encode(&Value::Tag(CoseSign1::TAG, Box::new(Value::Array(parts)))))
+    }
+
+    fn set(pairs: &mut Pairs, label: Value, value: Value) {
+        pairs.retain(|(known, _)| *known != label);
+        pairs.push((label, value));
+    }
+
+    fn critical(pairs: &mut Pairs, labels: Vec<Value>) {
+        set(pairs, 2.into(), Value::Array(labels));
+    }
+
+    #[test]
+    fn each_fault_of_a_header_has_its_code() {
+        let changes: [Change; 34] = [
+            (|_, _| {}, "parsed"),
+            (|protected, _| set(protected, 1.into(), "ES256".into()), "algorithm-not-allowed"),
+            (|protected, _| set(protected, 1.into(), (-257).into()), "algorithm-not-allowed"),
+            (|protected, _| drop(protected.remove(0)), "envelope-header-missing"),
+            (|protected, unprotected| unprotected.push(protected.remove(0)), "envelope-wrong-bucket"),
+            (|protected, _| set(protected, 3.into(), 50.into()), "payload-content-type"),
+            (|protected, _| set(protected, 3.into(), "application/json".into()), "payload-content-type"),
+            (|protected, _| drop(protected.remove(2)), "envelope-header-missing"),
+            (|protected, _| drop(protected.remove(1)), "critical-headers-missing"),
+            (|protected, unprotected| unprotected.push(protected.remove(1)), "envelope-wrong-bucket"),
+            (|protected, _| critical(protected, vec![own("signingTime")]), "header-not-critical"),
+            (
+                |protected, _| critical(protected, vec![own("signingScheme"), own("signingScheme")]),
+                "header-wrongly-critical",
+            ),
+            (
+                |protected, _| critical(protected, vec![own("signingScheme"), "absent".into()]),
+                "header-wrongly-critical",
+            ),
+            (|protected, _| critical(protected, vec![own("signingScheme"), 1.into()]), "header-wrongly-critical"),
+            (|protected, _| critical(protected, vec![own("signingScheme"), 4.into()]), "header-wrongly-critical"),
+            (|protected, _| critical(protected, vec![own("signingScheme"), 33.into()]), "unknown-critical-attribute"),
+            (
+                |protected, _| critical(protected, vec![own("signingScheme"), (-70_000).into()]),
+                "unknown-critical-attribute",
+            ),
+            (|protected, _| set(protected, own("signingScheme"), 7.into()), "envelope-header-malformed"),
+            (|protected, _| set(protected, own("signingScheme"), "notary.x510".into()), "signing-scheme-unknown"),
+            (|protected, _| set(protected, own("signingTime"), 1_800_000_000.into()), "envelope-header-malformed"),
+            (|protected, _| set(protected, own("signingTime"), at("2027-01-01")), "envelope-header-malformed"),
+            (
+                |protected, _| {
+                    let text = Value::Tag(0, Box::new("2027-01-15T08:00:00Z".into()));
+                    set(protected, own("signingTime"), text);
+                },
+                "envelope-header-malformed",
+            ),
+            (|protected, _| set(protected, own("signingTime"), at(1_800_000_000.5)), "parsed"),
+            (|protected, _| set(protected, own("signingTime"), at(f64::NAN)), "envelope-header-malformed"),
+            (|protected, _| set(protected, own("signingTime"), at(f64::MAX)), "envelope-header-malformed"),
+            (|protected, _| set(protected, own("authenticSigningTime"), at(1_800_000_000)), "time-not-of-scheme"),
+            (|protected, _| set(protected, own("expiry"), at(1_900_000_000)), "header-not-critical"),
+            (
+                |protected, _| {
+                    set(protected, own("expiry"), at(1_800_000_000));
+                    critical(protected, vec![own("signingScheme"), own("expiry")]);
+                },
+                "expiry-before-signing",
+            ),
+            (
+                |_, unprotected| {
+                    let certificate = Value::Bytes(vec![0x30, 0]);
+                    set(unprotected, X5CHAIN.into(), certificate);
+                },
+                "envelope-header-malformed",
+            ),
+            (|_, unprotected| set(unprotected, X5CHAIN.into(), Value::Array(vec![])), "envelope-header-malformed"),
+            (|_, unprotected| unprotected.clear(), "envelope-header-missing"),
+            (|protected, unprotected| protected.append(unprotected), "parsed"),
+            (|protected, unprotected| protected.extend(unprotected.clone()), "envelope-wrong-bucket"),
+            (
+                |_, unprotected| {
+                    unprotected.extend([(own("timestampSignature"), 7.into()), (own("signingAgent"), 7.into())]);
+                },
+                "parsed",
+            ),
+        ];
+        let wrong: Vec<_> = changes
+            .iter()
+            .map(|(change, expected)| {
+                (changed(*change).map_or_else(|error| error.code(), |_| Code("parsed")), expected)
+            })
+            .enumerate()
+            .filter(|(_, (got, expected))| got.as_str() != **expected)
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
+        let unsigned = changes[33].0;
+        assert_eq!(changed(unsigned).unwrap().unsigned_attributes, UnsignedAttributes::default());
+    }
+
+    /// By the protected header of a signature that notation made.
+    #[test]
+    fn what_is_signed_is_encoded_as_notation_encodes_it() {
+        let decoded = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/decoded.json")).unwrap();
+        let decoded: Vec<serde_json::Value> = serde_json::from_slice(&decoded).unwrap();
+        let mut compared = 0;
+        for case in &decoded {
+            let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+            let Some(theirs) = text(&case["protectedHex"]) else { continue };
+            let header = &case["protected"];
+            if header[SIGNING_SCHEME] != "notary.x509" || !case["case"].as_str().unwrap().starts_with("cli-") {
+                continue;
+            }
+            let number = header["1"].as_i64().unwrap();
+            let (_, algorithm) = ALGORITHMS.into_iter().find(|(known, _)| known.to_i64() == number).unwrap();
+            let time = |name: &str| text(&header[name]).map(|time| time.parse().unwrap());
+            let ours = protected_header(algorithm, time(SIGNING_TIME).unwrap(), time(EXPIRY));
+            assert_eq!(hex::encode(ours), theirs, "{}", case["case"]);
+            compared += 1;
+        }
+        assert!(compared >= 6, "{compared}");
+    }
+
     #[test]
     fn an_attribute_is_the_same_in_the_header_and_in_the_critical_list_however_long_its_name() {
         assert_eq!(code("com.example.rule"), Code("unknown-critical-attribute"));

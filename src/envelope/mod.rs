@@ -222,6 +222,15 @@ mod tests {
     use crate::remedy::{Code, Remedy};
 
     #[test]
+    fn a_media_type_is_compared_as_it_stands() {
+        assert_eq!(Format::from_media_type("application/jose+json"), Ok(Format::Jws));
+        assert_eq!(Format::from_media_type("application/cose"), Ok(Format::Cose));
+        for other in ["application/jose", "application/JOSE+json", "application/cose; x=y", " application/cose", ""] {
+            assert_eq!(Format::from_media_type(other).unwrap_err().code(), Code("envelope-media-type"), "{other}");
+        }
+    }
+
+    #[test]
     fn the_name_of_a_signature_file_tells_its_format() {
         for (name, format) in [
             ("flightplan.txt.jws.sig", Format::Jws),

@@ -248,7 +248,10 @@ fn profile(position: usize, certificate: &Certificate, source: ProfileViolation)
 
 #[cfg(test)]
 mod tests {
+    use der::DateTime;
     use der::asn1::ObjectIdentifier;
+    use x509_cert::name::Name;
+    use x509_cert::time::Time;
 
     use super::super::testing::{Draft, read};
     use super::*;
@@ -364,6 +367,17 @@ mod tests {
         let mut chain = good();
         chain[0] = Draft::leaf().with(unknown, true, &7_u8).certificate();
         chain[1] = Draft::authority(1).with(name_constraints, true, &7_u8).certificate();
+        assert_eq!(code(chain), "good");
+    }
+
+    #[test]
+    fn validity_need_not_nest_and_a_leaf_need_not_have_a_name() {
+        let mut chain = good();
+        let sooner = Time::from(DateTime::new(2030, 1, 1, 0, 0, 0).unwrap());
+        chain[1] = Draft { not_after: sooner, ..Draft::authority(1) }.certificate();
+        assert!(chain[1].not_after() < chain[0].not_after());
+        chain[0] = Draft { subject: Name::default(), ..Draft::leaf() }.certificate();
+        assert!(chain[0].subject().is_empty());
         assert_eq!(code(chain), "good");
     }
 

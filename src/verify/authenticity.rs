@@ -107,3 +107,45 @@ fn untrusted_identity(chain: &Chain, statement: &Statement) -> Problem {
         format!("if it may sign these images, add its subject to `trustedIdentities` in `{}`", statement.name());
     Problem::new("untrusted-identity", &message, &remedy)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::pki::Certificate;
+    use crate::policy::Policy;
+
+    /// Whether a chain leads to one of these.
+    fn reaches(anchors: &[Certificate], chain: &[Certificate]) -> bool {
+        let policy = serde_json::json!({"version": "1.0", "trustPolicies": [{
+            "name": "all",
+            "registryScopes": ["*"],
+            "signatureVerification": {"level": "strict"},
+            "trustStores": ["ca:acme"],
+            "trustedIdentities": ["*"],
+        }]});
+        let policy = Policy::parse(policy.to_string().as_bytes()).unwrap();
+        let stores = BTreeMap::from([("ca:acme".parse().unwrap(), Ok(anchors.to_vec()))]);
+        let trust = Trust::new(policy, stores, "test".to_owned());
+        let statement = &trust.policy().statements()[0];
+        let chain = Chain::code_signing(chain.to_vec()).unwrap();
+        leads_to_an_anchor(&chain, SigningScheme::X509, statement, &trust).unwrap()
+    }
+
+    #[test]
+    fn a_root_that_was_issued_anew_is_another_one() {
+        let file = |name: &str| {
+            let path = format!("{}/tests/revocation/{name}", env!("CARGO_MANIFEST_DIR"));
+            Certificate::read_all(&std::fs::read(&path).expect(&path)).unwrap()
+        };
+        let chain = file("chain.pem");
+        for anchor in &chain {
+            assert!(reaches(std::slice::from_ref(anchor), &chain), "{}", anchor.subject());
+        }
+        let anew = file("issuer-without-crl-sign.pem");
+        let root = chain.last().unwrap();
+        assert_eq!((anew[0].subject(), anew[0].public_key()), (root.subject(), root.public_key()), "name and key");
+        assert!(!reaches(&anew, &chain));
+    }
+}

@@ -15,3 +15,26 @@ pub(super) fn check(attributes: &SignedAttributes, now: Timestamp) -> State {
         _ => State::Passed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+    use crate::envelope::SigningScheme;
+
+    #[test]
+    fn a_signature_is_good_until_its_expiry_and_not_at_it() {
+        let expiry: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+        let attributes = |expiry| SignedAttributes {
+            scheme: SigningScheme::X509,
+            signing_time: "2026-01-01T00:00:00Z".parse().unwrap(),
+            expiry,
+            plugin: None,
+            extended_critical: Vec::new(),
+        };
+        assert_eq!(check(&attributes(Some(expiry)), expiry - SignedDuration::from_secs(1)), State::Passed);
+        assert!(matches!(check(&attributes(Some(expiry)), expiry), State::Failed { .. }));
+        assert_eq!(check(&attributes(None), Timestamp::MAX), State::Passed);
+    }
+}

@@ -3,7 +3,7 @@
 use pratique::oci::media_type;
 
 use crate::node::{Node, REPOSITORY, Scene, policy};
-use crate::registry::{Fault, ScriptedRegistry};
+use crate::registry::{self, Fault, ScriptedRegistry};
 
 const UNSIGNED: &str =
     "verify 127.0.0.1:1/team/app@sha256:7be0c3aa7be0c3aa7be0c3aa7be0c3aa7be0c3aa7be0c3aa7be0c3aa7be0c3aa";
@@ -273,6 +273,28 @@ admitted: [HOST]/team/app@[IMAGE] [admitted]
   signature  3 of 3: sha256:[HEX], JWS, signed [DATE] by CN=ann,O=Notary,L=Seattle,ST=WA,C=US
     passed   integrity, user metadata, plugin, authenticity, expiry, authentic timestamp
 ", "");
+}
+
+/// The annotation with the thumbprints is beside the signature, where anybody may write it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_annotation_says_of_the_chain_neither_admits_nor_refuses() {
+    let (scene, other) = (Scene::new().await, ScriptedRegistry::start().await);
+    let signed = scene.run("sign --output json").exits(0).json();
+    let digest = signed["signature"]["digest"].as_str().unwrap();
+    let manifest = scene.registry.manifest(REPOSITORY, digest).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let thumbprint = "io.cncf.notary.x509chain.thumbprint#S256";
+    assert_ne!(manifest["annotations"][thumbprint], "[]");
+    let envelope = manifest["layers"][0]["digest"].as_str().unwrap().parse().unwrap();
+    let envelope = scene.registry.blob(REPOSITORY, &envelope).unwrap();
+
+    other.put_manifest(REPOSITORY, Some("v1"), media_type::IMAGE_MANIFEST, &scene.image);
+    other.put_blob(REPOSITORY, &envelope);
+    let manifest = registry::signature(&scene.image, &envelope);
+    assert!(String::from_utf8_lossy(&manifest).contains(&format!(r#""{thumbprint}":"[]""#)));
+    other.put_referrer(REPOSITORY, media_type::IMAGE_MANIFEST, &manifest);
+    let image = format!("{}/{REPOSITORY}:v1", other.host());
+    scene.node.run(&format!("verify --output json {image}")).answers(0, "admit", "admitted", None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
