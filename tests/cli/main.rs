@@ -29,6 +29,7 @@ mod attach_many;
 mod attach_trust;
 mod bad_input;
 mod blob;
+mod bounds;
 mod cert;
 mod copy;
 mod doctor;

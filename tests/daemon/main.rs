@@ -16,7 +16,6 @@ mod registry;
 #[path = "../support/issuer.rs"]
 mod issuer;
 #[path = "../support/registry.rs"]
-#[allow(unused_imports, reason = "images whose signatures are damaged are for the tests of the command line")]
 mod registry;
 #[path = "../support/responders.rs"]
 #[allow(dead_code, reason = "servers that misbehave are for the tests of the command line")]

@@ -44,7 +44,8 @@ use pratique::oci::{Digest, media_type};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-pub use manifests::{image, referring, signature};
+#[allow(unused_imports, reason = "each test binary uses its own part")]
+pub use manifests::{image, referring, signature, signed_as};
 pub use reply::Fault;
 
 use connection::{Counted, Cut};
@@ -283,6 +284,12 @@ impl ScriptedRegistry {
             store.put_manifest(repository, Some(&tag), media_type::IMAGE_INDEX, index.to_string().into());
         }
         digest
+    }
+
+    /// Lists these as referrers of a subject, after those that are listed already and whether they are there or not.
+    pub fn list_referrers(&self, repository: &str, subject: &str, entries: Vec<serde_json::Value>) {
+        let key = (repository.to_owned(), subject.to_owned());
+        self.shared.store().referrers.entry(key).or_default().extend(entries);
     }
 
     /// The manifest under a tag or a digest.

@@ -13,11 +13,21 @@ pub fn signature(subject: &[u8], envelope: &[u8]) -> Vec<u8> {
     referring(media_type::NOTARY_SIGNATURE, subject, envelope)
 }
 
+/// The same with an envelope of this type.
+pub fn signed_as(envelope_type: &str, subject: &[u8], envelope: &[u8]) -> Vec<u8> {
+    of_one_layer(media_type::NOTARY_SIGNATURE, subject, descriptor(envelope_type, envelope))
+}
+
 /// The manifest of an artifact of any type with this one blob.
 pub fn referring(artifact_type: &str, subject: &[u8], blob: &[u8]) -> Vec<u8> {
+    of_one_layer(artifact_type, subject, descriptor(media_type::JWS_ENVELOPE, blob))
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is made for this")]
+fn of_one_layer(artifact_type: &str, subject: &[u8], layer: Value) -> Vec<u8> {
     manifest(&json!({
         "artifactType": artifact_type,
-        "layers": [descriptor(media_type::JWS_ENVELOPE, blob)],
+        "layers": [layer],
         "subject": descriptor(media_type::IMAGE_MANIFEST, subject),
         "annotations": {"io.cncf.notary.x509chain.thumbprint#S256": "[]"},
     }))
