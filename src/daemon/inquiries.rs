@@ -123,6 +123,10 @@ impl<R: Responders> Responders for Counted<R> {
         answer
     }
 
+    fn asks_everybody(&self) -> bool {
+        self.responders.asks_everybody()
+    }
+
     fn keep(&self, need: &Need, bytes: &Arc<[u8]>, kept: Kept) {
         self.responders.keep(need, bytes, kept);
     }
