@@ -31,7 +31,7 @@ mod tests {
             signing_time: "2026-01-01T00:00:00Z".parse().unwrap(),
             expiry,
             plugin: None,
-            extended_critical: Vec::new(),
+            extended: Vec::new(),
         };
         assert_eq!(check(&attributes(Some(expiry)), expiry - SignedDuration::from_secs(1)), State::Passed);
         assert!(matches!(check(&attributes(Some(expiry)), expiry), State::Failed { .. }));

@@ -15,8 +15,6 @@ mod registry;
 
 #[path = "../support/issuer.rs"]
 mod issuer;
-#[path = "../support/registry.rs"]
-mod registry;
 #[path = "../support/responders.rs"]
 #[allow(dead_code, reason = "servers that misbehave are for the tests of the command line")]
 mod responders;
