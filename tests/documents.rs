@@ -20,6 +20,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/policy.md",
     "docs/containerd.md",
     "docs/errors.md",
+    "docs/notary-conformance.md",
 ];
 
 #[test]
