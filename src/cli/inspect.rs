@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::exit::{Exit, Failure};
-use super::registry::{ListArguments, Listed};
+use super::place::{ListArguments, Listed};
 use super::{Output, output};
 use crate::envelope::limits::MAX_ENVELOPE_SIZE;
 use crate::envelope::{Envelope, Payload};
@@ -116,11 +116,11 @@ pub(super) struct CertificateFields {
 }
 
 pub(super) async fn run(arguments: ListArguments, output: Output) -> Result<Exit, Failure> {
-    let Listed { registry, target, referrers } = arguments.list("inspects").await?;
-    let repository = target.reference.repository();
+    let Listed { target, referrers } = arguments.list("inspects").await?;
+    let (source, repository) = (target.place.source(), &target.repository);
     let mut signatures = Vec::new();
     for descriptor in &referrers.descriptors {
-        let content = match read(&registry, repository, descriptor).await {
+        let content = match read(source, repository, descriptor).await {
             Ok(fields) => Content::Readable(Box::new(fields)),
             Err(problem) => Content::Unreadable { problem },
         };

@@ -1,9 +1,9 @@
-//! `pratique ls`: the signatures of an image, as the registry lists them.
+//! `pratique ls`: the signatures of an image, as its place lists them.
 
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use super::registry::{ListArguments, Listed};
+use super::place::{ListArguments, Listed};
 use super::{Output, output};
 use crate::oci::{Descriptor, media_type};
 
@@ -18,7 +18,7 @@ struct Listing {
 }
 
 pub(super) async fn run(arguments: ListArguments, output: Output) -> Result<Exit, Failure> {
-    let Listed { target, referrers, .. } = arguments.list("lists").await?;
+    let Listed { target, referrers } = arguments.list("lists").await?;
     let listing = Listing {
         reference: target.pinned().to_string(),
         artifact: target.descriptor,

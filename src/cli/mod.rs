@@ -19,6 +19,7 @@ mod notation;
 mod notation_dir;
 mod output;
 mod payload;
+mod place;
 mod plugin;
 mod plugins;
 mod policy;
@@ -77,9 +78,9 @@ enum Command {
     /// Take signatures of an image away.
     Rm(rm::Arguments),
     /// List the signatures of an image.
-    Ls(registry::ListArguments),
+    Ls(place::ListArguments),
     /// Show what the signatures of an image say, without judging them.
-    Inspect(registry::ListArguments),
+    Inspect(place::ListArguments),
     /// Add trust anchors; make certificates for testing.
     #[command(subcommand)]
     Cert(cert::Command),

@@ -6,12 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exit::Failure;
-use super::notation_dir::NotationDirArgument;
-use super::output;
-use crate::oci::{Descriptor, Digest, Reference, Repository};
+use crate::oci::{Descriptor, Repository};
 use crate::source::registry::{Credential, Credentials, Registry, RegistryOptions, Secret};
 use crate::source::{Referrers, Source, SourceError};
-use crate::verify::Check;
 
 /// How long a password on stdin may be, in bytes: registries issue tokens of a few kilobytes.
 const MAX_PASSWORD: u64 = 64 * 1024;
@@ -83,66 +80,6 @@ fn password_from_stdin() -> Result<String, Failure> {
         Failure::usage("password-unreadable", format!("cannot read the password from stdin: {error}"))
     })?;
     Ok(password.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// An image that a command is about: its name as typed, and what it points to now.
-pub(super) struct Target {
-    pub(super) reference: Reference,
-    pub(super) descriptor: Descriptor,
-}
-
-impl Target {
-    /// Asks the registry once; from then on everything is about the digest.
-    pub(super) async fn resolve(registry: &Registry, reference: &str) -> Result<Self, Failure> {
-        let reference: Reference = reference.parse().map_err(|error| Failure::usage_of(&error))?;
-        let descriptor =
-            registry.resolve(&reference).await.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
-        Ok(Self { reference, descriptor })
-    }
-
-    /// `registry/repository@digest`.
-    pub(super) fn pinned(&self) -> Reference {
-        self.reference.pinned(self.digest().clone())
-    }
-
-    pub(super) fn digest(&self) -> &Digest {
-        &self.descriptor.digest
-    }
-}
-
-/// What `ls` and `inspect` are asked: the signatures of an image.
-#[derive(Debug, Args)]
-pub(super) struct ListArguments {
-    /// The image: registry/repository:tag or registry/repository@digest.
-    image: String,
-    /// How many signatures are shown at most.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
-    max_signatures: u16,
-    #[command(flatten)]
-    registry: RegistryArguments,
-    #[command(flatten)]
-    notation_dir: NotationDirArgument,
-}
-
-/// An image and its signatures, as its registry lists them.
-pub(super) struct Listed {
-    pub(super) registry: Registry,
-    pub(super) target: Target,
-    pub(super) referrers: Referrers,
-}
-
-impl ListArguments {
-    /// Asks the registry. `does` is what the command does with a tag, for the warning about it.
-    pub(super) async fn list(self, does: &str) -> Result<Listed, Failure> {
-        let insecure = self.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
-        let registry = self.registry.open(insecure)?;
-        let target = Target::resolve(&registry, &self.image).await?;
-        output::warn_about_tag(&target.reference, does);
-        let (repository, limit) = (target.reference.repository(), usize::from(self.max_signatures));
-        let referrers = signatures(&registry, repository, &target.descriptor, limit).await;
-        let referrers = referrers.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
-        Ok(Listed { registry, target, referrers })
-    }
 }
 
 /// The signatures of an artifact, at most so many. A source that does not know the artifact has none.

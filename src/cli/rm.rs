@@ -5,11 +5,11 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
-use super::registry::{RegistryArguments, Target, signatures};
+use super::registry::{RegistryArguments, signatures};
 use super::{Output, output};
-use crate::oci::{Descriptor, Digest, InvalidDigest};
-use crate::source::ImageSink as _;
+use crate::oci::{Descriptor, Digest, InvalidDigest, InvalidReference, Location, Reference};
 use crate::source::limits::MAX_COPY_REFERRERS;
+use crate::source::{ImageSink as _, Source as _};
 use crate::verify::Check;
 
 #[derive(Debug, Args)]
@@ -48,21 +48,23 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let wanted: Vec<Digest> = arguments.which.signature.iter().map(parse).collect::<Result<_, _>>()?;
     let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
     let registry = arguments.registry.open(insecure)?;
-    let target = Target::resolve(&registry, &arguments.image).await?;
-    output::warn_about_tag(&target.reference, "removes signatures of");
-    let repository = target.reference.repository();
-    let listed = signatures(&registry, repository, &target.descriptor, MAX_COPY_REFERRERS).await;
+    let reference: Reference = arguments.image.parse().map_err(|error: InvalidReference| Failure::usage_of(&error))?;
+    let resolved = registry.resolve(&reference).await;
+    let image = resolved.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
+    let (repository, pinned) = (reference.repository(), reference.pinned(image.digest.clone()));
+    output::warn_about_tag(&Location::Registry(reference.clone()), "removes signatures of");
+    let listed = signatures(&registry, repository, &image, MAX_COPY_REFERRERS).await;
     let mut removed = listed.map_err(|error| Failure::of(&error).about(Check::Retrieval))?.descriptors;
     if let Some(stranger) = wanted.iter().find(|wanted| removed.iter().all(|listed| listed.digest != **wanted)) {
-        let message = format!("{stranger} is no signature of {}", target.pinned());
+        let message = format!("{stranger} is no signature of {pinned}");
         return Err(Failure::usage("not-its-signature", message));
     }
     removed.retain(|listed| arguments.which.signatures || wanted.contains(&listed.digest));
     for signature in &removed {
-        let removing = registry.delete_referrer(repository, &target.descriptor, signature);
+        let removing = registry.delete_referrer(repository, &image, signature);
         removing.await.map_err(|error| Failure::of(&error))?;
     }
-    let result = Removed { reference: target.pinned().to_string(), removed };
+    let result = Removed { reference: pinned.to_string(), removed };
     output::print(output, &result, || {
         let lines = result.removed.iter().map(|signature| format!("\n  removed  {}", signature.digest));
         format!("{} signatures of {}{}", result.removed.len(), result.reference, lines.collect::<String>())

@@ -4,10 +4,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use super::registry::{RegistryArguments, Target};
+use super::place::{PlaceArguments, Target};
 use super::signing::{SigningArguments, Stamped};
 use super::{Output, output};
-use crate::oci::{Descriptor, Reference, Repository, media_type};
+use crate::oci::{Descriptor, Location, Repository, media_type};
 use crate::sign::Signed;
 use crate::source::{Sink, SourceError};
 
@@ -18,19 +18,18 @@ pub(super) struct Arguments {
     #[command(flatten)]
     signing: SigningArguments,
     #[command(flatten)]
-    registry: RegistryArguments,
+    places: PlaceArguments,
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     let signing = arguments.signing.open()?;
     let insecure = signing.directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    let registry = arguments.registry.open(insecure)?;
-    let target = Target::resolve(&registry, &arguments.image).await?;
-    output::warn_about_tag(&target.reference, "signs");
+    let target = Target::resolve(&arguments.places.open(insecure)?, &arguments.image).await?;
+    let sink = target.sink()?;
+    output::warn_about_tag(&target.location, "signs");
     let (signed, stamped) = signing.sign(&target.descriptor).await?;
-    store(&registry, target.reference.repository(), &target.descriptor, &signed)
-        .await
-        .map_err(|error| Failure::of(&error))?;
+    let stored = store(sink, &target.repository, &target.descriptor, &signed).await;
+    stored.map_err(|error| Failure::of(&error))?;
     report(output, &target.pinned(), &signed, stamped);
     Ok(Exit::Done)
 }
@@ -57,7 +56,7 @@ struct Report<'a> {
     timestamp: Option<Stamped>,
 }
 
-fn report(output: Output, reference: &Reference, signed: &Signed, timestamp: Option<Stamped>) {
+fn report(output: Output, reference: &Location, signed: &Signed, timestamp: Option<Stamped>) {
     let report = Report {
         reference: reference.to_string(),
         signature: signed.manifest.descriptor(),

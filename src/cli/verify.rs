@@ -1,4 +1,4 @@
-//! `pratique verify`: an image in a registry, or a signature that lies beside its descriptor.
+//! `pratique verify`: an image wherever it lies, or a signature that lies beside its descriptor.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
+use super::place::{PlaceArguments, Target};
 use super::plugins::PluginArguments;
-use super::registry::{RegistryArguments, Target};
 use super::revocation::RevocationArguments;
 use super::{Output, output};
 use crate::clock;
@@ -29,9 +29,12 @@ const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The image: registry/repository:tag or registry/repository@digest.
+    /// The image: registry/repository:tag, registry/repository@digest, or oci-layout:DIR:TAG.
     #[arg(required_unless_present = "signature", conflicts_with = "signature")]
     image: Option<String>,
+    /// The repository whose statement of the policy governs an image that lies in no registry.
+    #[arg(long, value_name = "REPOSITORY", conflicts_with = "signature")]
+    scope: Option<String>,
     /// Pairs that the signed metadata must hold (may be given again).
     #[arg(long = "user-metadata", short = 'm', value_name = "KEY=VALUE", value_parser = pair)]
     user_metadata: Vec<(String, String)>,
@@ -44,7 +47,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     detached: Detached,
     #[command(flatten)]
-    registry: RegistryArguments,
+    places: PlaceArguments,
     #[command(flatten)]
     revocation: RevocationArguments,
     #[command(flatten)]
@@ -113,7 +116,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
                 max_signatures: usize::from(arguments.max_signatures),
                 envelope_size: DEFAULT_ENVELOPE_SIZE,
             };
-            in_registry(&image, user_metadata, bounds, arguments.registry, witnesses, &directory).await?
+            in_place(&image, arguments.scope, user_metadata, bounds, arguments.places, witnesses, &directory).await?
         }
         (None, detached) => beside(detached, &user_metadata, witnesses, &directory).await?,
     };
@@ -121,31 +124,33 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     Ok(verdict.answer().into())
 }
 
-async fn in_registry(
+async fn in_place(
     image: &str,
+    scope: Option<String>,
     user_metadata: BTreeMap<String, String>,
     bounds: Bounds,
-    registry: RegistryArguments,
+    places: PlaceArguments,
     witnesses: Witnesses<'_>,
     directory: &NotationDir,
 ) -> Result<Verdict, Failure> {
     let trust = load_trust(directory)?;
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    let registry = registry.open(insecure)?;
+    let places = places.open(insecure)?;
     let started = Instant::now();
-    let target = tokio::time::timeout(bounds.total_timeout, Target::resolve(&registry, image))
+    let target = tokio::time::timeout(bounds.total_timeout, Target::resolve(&places, image))
         .await
         .map_err(|_| timed_out(image, bounds.total_timeout))??;
-    output::warn_about_tag(&target.reference, "verifies");
+    output::warn_about_tag(&target.location, "verifies");
+    let repository = target.governed_by(scope.as_deref())?;
     let bounds = Bounds { total_timeout: bounds.total_timeout.saturating_sub(started.elapsed()), ..bounds };
     let question = Question {
         reference: target.pinned().to_string(),
-        repository: target.reference.repository().clone(),
-        artifact: target.descriptor,
+        repository,
+        artifact: target.descriptor.clone(),
         user_metadata,
         places: Places::default(),
     };
-    Ok(examine(&registry, witnesses, &trust, &question, bounds, clock::now()).await)
+    Ok(examine(target.place.source(), witnesses, &trust, &question, bounds, clock::now()).await)
 }
 
 fn timed_out(image: &str, after: Duration) -> Failure {

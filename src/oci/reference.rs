@@ -15,6 +15,8 @@ const MAX_NAME_LENGTH: usize = 255;
 const MAX_TAG_LENGTH: usize = 128;
 const DEFAULT_REGISTRY: &str = "docker.io";
 const DEFAULT_NAMESPACE: &str = "library";
+/// Docker's word for this machine, which no registry elsewhere has for a name.
+const NOWHERE: &str = "localhost";
 const DEFAULT_TAG: &str = "latest";
 
 /// A registry and a repository in it, such as `docker.io/library/alpine`.
@@ -38,6 +40,11 @@ pub struct Reference {
 }
 
 impl Repository {
+    /// Stands for the repository of what lies in none, such as an image layout. Nobody is asked for it.
+    pub fn nowhere() -> Self {
+        Self { registry: NOWHERE.to_owned(), path: NOWHERE.to_owned() }
+    }
+
     /// Host and port, as written: `docker.io`, `registry.example:5000`, `[::1]:5000`.
     pub fn registry(&self) -> &str {
         &self.registry

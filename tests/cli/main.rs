@@ -37,6 +37,7 @@ mod hostile;
 mod inspect;
 mod ls;
 mod payload;
+mod places;
 mod plugin;
 mod plugin_install;
 mod plugin_signing;

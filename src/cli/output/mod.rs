@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::Output;
 use super::exit::{Exit, Failure};
-use crate::oci::Reference;
+use crate::oci::Location;
 use crate::remedy::{is_unprintable, printable};
 use crate::verify::{Answer, Check, Finding, Verdict};
 
@@ -68,8 +68,8 @@ pub(super) fn failure(output: Output, failure: &Failure) {
 }
 
 /// A tag may point to something else by the time that somebody acts on the answer.
-pub(super) fn warn_about_tag(reference: &Reference, does: &str) {
-    if let (Some(tag), None) = (reference.tag(), reference.digest()) {
+pub(super) fn warn_about_tag(location: &Location, does: &str) {
+    if let Some(tag) = location.tag() {
         to_stderr(&format!(
             "warning: `{}` is a tag, which may be moved; pratique {does} what it points to now. Write the digest to be sure",
             tag.as_str()

@@ -60,6 +60,9 @@ pub enum LayoutFault {
     /// One tag for different content.
     #[error("different manifests have the tag `{0}`")]
     AmbiguousTag(String),
+    /// No name was given, and there is more than one image.
+    #[error("it holds several images")]
+    SeveralImages,
     /// More than [`MAX_LAYOUT_MANIFESTS`].
     #[error("it lists more than {MAX_LAYOUT_MANIFESTS} manifests")]
     TooManyManifests,
@@ -79,6 +82,7 @@ impl Remedy for LayoutFault {
             Self::Unwritable { .. } => "layout-unwritable",
             Self::Damaged { .. } => "layout-damaged",
             Self::AmbiguousTag(_) => "layout-tag-ambiguous",
+            Self::SeveralImages => "layout-several-images",
             Self::TooManyManifests => "layout-too-many-manifests",
             Self::TooDeep => "layout-too-deep",
         })
@@ -96,6 +100,7 @@ impl Remedy for LayoutFault {
                 "see whether the disk is full, and whether the directory may be written to".into()
             }
             Self::AmbiguousTag(_) => "name the manifest by its digest".into(),
+            Self::SeveralImages => "name the image by its tag or its digest".into(),
             Self::TooManyManifests | Self::TooDeep => "copy the image into a layout of its own".into(),
         })
     }

@@ -31,11 +31,11 @@ pub use fault::LayoutFault;
 pub use store::SignatureStore;
 
 use self::walk::{Found, Walk};
-use super::limits::MAX_LAYOUT_VERSION;
+use super::limits::{MAX_LAYOUT_MANIFESTS, MAX_LAYOUT_VERSION};
 use super::{Referrers, Source, SourceError};
 use crate::oci::{
-    Blob, Descriptor, Digest, Index, MAX_MANIFEST_SIZE, Reference, Repository, SignatureManifest, Tag, media_type,
-    parse_json,
+    Blob, Descriptor, Digest, Index, LayoutName, MAX_MANIFEST_SIZE, Manifest, Reference, Repository, SignatureManifest,
+    Tag, media_type, parse_json,
 };
 use crate::remedy::excerpt;
 
@@ -82,6 +82,34 @@ impl Layout {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The manifest or index of this name, without what the layout says about it. It must be there: what a layout names and
+    /// does not hold is not in it.
+    pub async fn named(&self, name: &LayoutName) -> Result<Descriptor, SourceError> {
+        let entry = match name {
+            LayoutName::Tag(tag) => self.by_tag(tag).await?,
+            LayoutName::Digest(digest) => self.by_digest(digest).await?,
+        };
+        let descriptor = entry.bare();
+        self.content(&descriptor, MAX_MANIFEST_SIZE).await?;
+        Ok(descriptor)
+    }
+
+    /// The one image of a layout that holds no other. What refers to an image, such as its signatures, is none.
+    pub async fn only(&self) -> Result<Descriptor, SourceError> {
+        let mut only: Option<Descriptor> = None;
+        for entry in entries(self.index().await?).filter(|entry| !is_fallback(entry)).take(MAX_LAYOUT_MANIFESTS) {
+            let manifest = self.content(&entry.bare(), MAX_MANIFEST_SIZE).await?;
+            if has_subject(&manifest) {
+                continue;
+            }
+            match &only {
+                Some(image) if image.digest != entry.digest => return Err(self.fault(LayoutFault::SeveralImages)),
+                _ => only = Some(entry.bare()),
+            }
+        }
+        only.ok_or_else(|| self.lacks("an image"))
     }
 
     /// The entry with this tag. Two entries may share it when they are the same.
@@ -150,23 +178,30 @@ impl fmt::Display for Layout {
     }
 }
 
+/// Whether this is the list of an image's referrers under its fallback tag.
+fn is_fallback(entry: &Descriptor) -> bool {
+    let tag = entry.annotations.get(REF_NAME).and_then(|name| name.strip_prefix("sha256-"));
+    tag.is_some_and(|hex| format!("sha256:{hex}").parse::<Digest>().is_ok())
+}
+
+/// Whether a manifest refers to another one. An unreadable one counts as an image, so that nothing is overlooked.
+fn has_subject(manifest: &Blob) -> bool {
+    Manifest::parse(manifest.bytes()).is_ok_and(|manifest| manifest.subject.is_some())
+}
+
 fn entries(index: Index) -> impl Iterator<Item = Descriptor> {
     index.manifests.into_iter().map(|(entry, _)| entry)
 }
 
 #[async_trait]
 impl Source for Layout {
-    /// By digest, or else by tag. The manifest must be there: what a layout names and does not hold is not in it.
+    /// By digest, or else by tag.
     async fn resolve(&self, reference: &Reference) -> Result<Descriptor, SourceError> {
-        let entry = match (reference.digest(), reference.tag()) {
-            (Some(digest), _) => self.by_digest(digest).await?,
-            (None, Some(tag)) => self.by_tag(tag).await?,
-            (None, None) => return Err(self.lacks("a manifest without a name")),
-        };
-        // What the entry says beside that is about the entry, such as its tag.
-        let descriptor = entry.bare();
-        self.content(&descriptor, MAX_MANIFEST_SIZE).await?;
-        Ok(descriptor)
+        match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => self.named(&LayoutName::Digest(digest.clone())).await,
+            (None, Some(tag)) => self.named(&LayoutName::Tag(tag.clone())).await,
+            (None, None) => Err(self.lacks("a manifest without a name")),
+        }
     }
 
     async fn signatures(

@@ -1,0 +1,190 @@
+//! Opens the place that an image lies in, wherever that is, and finds out what the image's name means there now.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::exit::Failure;
+use super::notation_dir::NotationDirArgument;
+use super::output;
+use super::registry::{RegistryArguments, signatures};
+use crate::oci::{Descriptor, InvalidReference, Location, Repository};
+use crate::source::layout::Layout;
+use crate::source::registry::Registry;
+use crate::source::{Referrers, Sink, Source, SourceError};
+use crate::verify::Check;
+
+/// What a command must know to reach the places that images lie in.
+#[derive(Debug, Args)]
+pub(super) struct PlaceArguments {
+    #[command(flatten)]
+    registry: RegistryArguments,
+}
+
+impl PlaceArguments {
+    /// Everything that is needed to open places. `insecure` are further registries that are spoken to by plain http, from a
+    /// configuration file.
+    pub(super) fn open(self, insecure: Vec<String>) -> Result<Places, Failure> {
+        Ok(Places { registry: Arc::new(self.registry.open(insecure)?) })
+    }
+}
+
+/// The places that can be opened.
+pub(super) struct Places {
+    registry: Arc<Registry>,
+}
+
+impl Places {
+    /// The place of this location. A registry is not asked for anything yet.
+    pub(super) async fn open(&self, location: &Location) -> Result<Place, Failure> {
+        match location {
+            Location::Registry(_) => Ok(Place::Registry(self.registry.clone())),
+            Location::OciLayout { directory, .. } => {
+                let layout = Layout::open(directory).await;
+                layout.map(Place::Layout).map_err(|error| Failure::of(&error).about(Check::Retrieval))
+            }
+            Location::Containerd(_) | Location::OciArchive { .. } | Location::DockerArchive { .. } => {
+                Err(unsupported(location))
+            }
+        }
+    }
+}
+
+fn unsupported(location: &Location) -> Failure {
+    let message = format!("`{location}` lies in a place that cannot be opened yet");
+    let remedy = "copy the image into an OCI layout or a registry".to_owned();
+    Failure { remedy: Some(remedy), ..Failure::usage("place-unsupported", message) }
+}
+
+/// A place that images and signatures lie in.
+pub(super) enum Place {
+    /// A registry; the repository in a question says which one.
+    Registry(Arc<Registry>),
+    /// An image layout.
+    Layout(Layout),
+}
+
+impl Place {
+    /// The place, to read from.
+    pub(super) fn source(&self) -> &dyn Source {
+        match self {
+            Self::Registry(registry) => registry.as_ref(),
+            Self::Layout(layout) => layout,
+        }
+    }
+
+    /// The place, to write signatures to, where that is possible.
+    pub(super) fn sink(&self) -> Option<&dyn Sink> {
+        match self {
+            Self::Registry(registry) => Some(registry.as_ref()),
+            Self::Layout(_) => None,
+        }
+    }
+
+    /// What the location means now. Only for the location that this place was opened for.
+    async fn resolve(&self, location: &Location) -> Result<Descriptor, SourceError> {
+        match (self, location) {
+            (Self::Layout(layout), Location::OciLayout { image: Some(name), .. }) => layout.named(name).await,
+            (Self::Layout(layout), _) => layout.only().await,
+            (Self::Registry(registry), Location::Registry(reference)) => registry.resolve(reference).await,
+            (Self::Registry(_), _) => {
+                Err(SourceError::NotFound { what: location.to_string(), place: "a registry".to_owned() })
+            }
+        }
+    }
+}
+
+/// An image that a command is about: where it lies, and what its name points to now.
+pub(super) struct Target {
+    /// As it was written.
+    pub(super) location: Location,
+    /// Its repository, or what stands for one where it lies in none.
+    pub(super) repository: Repository,
+    /// Its manifest or index.
+    pub(super) descriptor: Descriptor,
+    /// The place, opened.
+    pub(super) place: Place,
+}
+
+impl Target {
+    /// Opens the place and asks it once; from then on everything is about the digest.
+    pub(super) async fn resolve(places: &Places, text: &str) -> Result<Self, Failure> {
+        let location: Location = text.parse().map_err(|error| Failure::usage_of(&error))?;
+        let place = places.open(&location).await?;
+        let resolved = place.resolve(&location).await;
+        let descriptor = resolved.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
+        let repository = match &location {
+            Location::Registry(reference) => reference.repository().clone(),
+            _ => Repository::nowhere(),
+        };
+        Ok(Self { location, repository, descriptor, place })
+    }
+
+    /// The location with the digest in place of the tag.
+    pub(super) fn pinned(&self) -> Location {
+        self.location.pinned(self.descriptor.digest.clone())
+    }
+
+    /// The repository whose statement governs the image. What lies in no registry says by itself for nothing which one that is:
+    /// its names were written by whoever made the layout.
+    pub(super) fn governed_by(&self, scope: Option<&str>) -> Result<Repository, Failure> {
+        match (&self.location, scope) {
+            (Location::Registry(_), None) => Ok(self.repository.clone()),
+            (Location::Registry(_), Some(_)) => {
+                let message = "an image in a registry is governed by the statement for its own repository".to_owned();
+                Err(Failure {
+                    remedy: Some("leave `--scope` out".into()),
+                    ..Failure::usage("scope-not-applicable", message)
+                })
+            }
+            (_, Some(scope)) => scope.parse().map_err(|error: InvalidReference| Failure::usage_of(&error)),
+            (location, None) => {
+                let message = format!("nothing says which statement of the policy governs `{location}`");
+                let remedy = "name the repository that it is for: `--scope registry.example/team/app`".to_owned();
+                Err(Failure { remedy: Some(remedy), ..Failure::usage("scope-missing", message) })
+            }
+        }
+    }
+
+    /// Where to write a signature of it.
+    pub(super) fn sink(&self) -> Result<&dyn Sink, Failure> {
+        self.place.sink().ok_or_else(|| {
+            let message = format!("no signature can be written to `{}` yet", self.location);
+            let remedy = "push the image to a registry and sign it there".to_owned();
+            Failure { remedy: Some(remedy), ..Failure::usage("place-unsupported", message) }
+        })
+    }
+}
+
+/// What `ls` and `inspect` are asked: the signatures of an image.
+#[derive(Debug, Args)]
+pub(super) struct ListArguments {
+    /// The image: registry/repository:tag, registry/repository@digest, or oci-layout:DIR:TAG.
+    image: String,
+    /// How many signatures are shown at most.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+    max_signatures: u16,
+    #[command(flatten)]
+    places: PlaceArguments,
+    #[command(flatten)]
+    notation_dir: NotationDirArgument,
+}
+
+/// An image and its signatures, as its place lists them.
+pub(super) struct Listed {
+    pub(super) target: Target,
+    pub(super) referrers: Referrers,
+}
+
+impl ListArguments {
+    /// Asks the place. `does` is what the command does with a tag, for the warning about it.
+    pub(super) async fn list(self, does: &str) -> Result<Listed, Failure> {
+        let insecure = self.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
+        let target = Target::resolve(&self.places.open(insecure)?, &self.image).await?;
+        output::warn_about_tag(&target.location, does);
+        let limit = usize::from(self.max_signatures);
+        let referrers = signatures(target.place.source(), &target.repository, &target.descriptor, limit).await;
+        let referrers = referrers.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
+        Ok(Listed { target, referrers })
+    }
+}
