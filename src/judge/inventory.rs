@@ -17,15 +17,10 @@ use super::layers::{Layers, Listing};
 use super::names::repository_of;
 use crate::oci::{Blob, BlobMismatch, Descriptor, Digest, MAX_MANIFEST_SIZE, Reference, Repository};
 use crate::remedy::one_line;
-use crate::source::containerd::{Change, Holdings, Stored};
+use crate::source::containerd::{BEGINNING, Change, Holdings, READ_WITHOUT_ASKING, Stored, document};
+use crate::source::limits::CONTAINERD_READS_AT_ONCE;
 use crate::source::{Referrers, Source, SourceError};
 
-/// A blob larger than this is read whole only when it begins as JSON does. Manifests have 1 to 10 KiB.
-const READ_WITHOUT_ASKING: u64 = 16 * 1024;
-/// How much of a larger blob is read to see whether it begins as JSON does: more white space than any tool writes.
-const BEGINNING: u64 = 64;
-/// How many blobs are read at once.
-const READS_AT_ONCE: usize = 16;
 /// How many bytes one look reads at most, manifests and what turns out to be none. The manifests, indexes and configs of
 /// a thousand images have some 20 MiB.
 const MAX_LOOK: u64 = 256 * 1024 * 1024;
@@ -128,7 +123,7 @@ impl Inventory {
             });
         }
         let read = |(digest, size)| async move { self.read(namespace, &digest, size).await };
-        stream::iter(unread.into_iter().map(read)).buffer_unordered(READS_AT_ONCE).try_collect::<()>().await?;
+        stream::iter(unread.into_iter().map(read)).buffer_unordered(CONTAINERD_READS_AT_ONCE).try_collect::<()>().await?;
         if let Some(layer) = layer {
             let claims = blobs.iter().filter(|blob| claims(blob, layer));
             let is_unreadable = |blob: &&Stored| self.layers(|layers| !layers.is_document(namespace, &blob.digest));
@@ -142,36 +137,19 @@ impl Inventory {
         if size > MAX_MANIFEST_SIZE || self.layers(|layers| layers.knows(namespace, digest)) {
             return Ok(());
         }
-        // An old containerd's events have no size.
-        let is_small = (1..=READ_WITHOUT_ASKING).contains(&size);
-        if !is_small && !self.begins_as_json(namespace, digest).await? {
-            self.change(|layers| layers.pass_over(namespace, digest));
-            return Ok(());
-        }
-        let bytes = match self.holdings.read(namespace, digest, MAX_MANIFEST_SIZE).await {
+        match document(&*self.holdings, namespace, digest, size).await {
+            Ok(Some(blob)) => self.change(|layers| layers.add(namespace, &blob)),
+            Ok(None) => self.change(|layers| layers.pass_over(namespace, digest)),
             // It is gone again: there is nothing to know about it.
-            Err(SourceError::NotFound { .. }) => return Ok(()),
-            answer => answer?,
-        };
-        let size = if size == 0 { bytes.len() as u64 } else { size };
-        let descriptor = Descriptor { digest: digest.clone(), size, ..Descriptor::of("", &[]) };
-        match Blob::check(descriptor, bytes) {
-            Ok(blob) => self.change(|layers| layers.add(namespace, &blob)),
+            Err(SourceError::NotFound { .. }) => {}
             // Spoilt on disk. It speaks for nothing, and keeps nothing else from being found.
-            Err(error) => {
+            Err(error @ SourceError::WrongContent { .. }) => {
                 tracing::warn!(%digest, namespace, reason = one_line(&error), "containerd holds other bytes");
                 self.change(|layers| layers.pass_over(namespace, digest));
             }
+            Err(error) => return Err(error),
         }
         Ok(())
-    }
-
-    async fn begins_as_json(&self, namespace: &str, digest: &Digest) -> Result<bool, SourceError> {
-        match self.holdings.read(namespace, digest, BEGINNING).await {
-            Ok(bytes) => Ok(bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_none_or(|byte| *byte == b'{')),
-            Err(SourceError::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// The repositories that image records name for one of these targets.

@@ -48,10 +48,7 @@ impl Names {
 /// The repository that an image record names. A name that is not a whole reference, with its registry, names none: clients
 /// also keep content under names of their own making.
 pub(super) fn repository_of(record: &str) -> Option<Repository> {
-    let reference: Reference = record.parse().ok()?;
-    let registry = reference.repository().registry();
-    let is_whole = record.strip_prefix(registry).is_some_and(|rest| rest.starts_with('/'));
-    is_whole.then(|| reference.repository().clone())
+    Repository::of_whole(record)
 }
 
 /// The digest that an image record's name demands, where it is a whole reference with one.

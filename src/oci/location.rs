@@ -79,6 +79,11 @@ pub enum LayoutName {
 pub struct ContainerdName(String);
 
 impl ContainerdName {
+    /// The name of an image of this namespace.
+    pub fn of(namespace: &str, name: &str) -> Self {
+        Self(format!("{namespace}/{name}"))
+    }
+
     /// The text as the name of an image, with the namespace known from elsewhere.
     pub fn whole(&self) -> &str {
         &self.0

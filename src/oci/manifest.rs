@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use oci_spec::image as wire;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{Descriptor, InvalidDigest, InvalidJson, Platform, media_type, parse_json};
 use crate::remedy::{Code, Remedy, excerpt};
@@ -76,6 +77,26 @@ impl Remedy for InvalidManifest {
             Self::LayerCount(_) => Code("signature-manifest-layers"),
         }
     }
+}
+
+/// The media type of a manifest or an index that lies where nothing else says it: what it says itself, or what its members
+/// show where it is silent, as the image specification lets it be. None for any other document.
+pub fn media_type_of(bytes: &[u8]) -> Result<Option<String>, InvalidManifest> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Shape {
+        media_type: Option<String>,
+        manifests: Option<IgnoredAny>,
+        config: Option<IgnoredAny>,
+        layers: Option<IgnoredAny>,
+    }
+    let Shape { media_type, manifests, config, layers } = parse_json(bytes).map_err(InvalidManifest::Json)?;
+    let shown = match (manifests, config.and(layers)) {
+        (Some(_), None) => Some(media_type::IMAGE_INDEX),
+        (None, Some(_)) => Some(media_type::IMAGE_MANIFEST),
+        _ => None,
+    };
+    Ok(media_type.or_else(|| shown.map(str::to_owned)))
 }
 
 impl Manifest {

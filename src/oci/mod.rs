@@ -18,6 +18,6 @@ pub use digest::{Digest, DigestAlgorithm, Hasher, InvalidDigest};
 pub use json::{InvalidJson, MAX_DEPTH, Members as JsonMembers, check_depth, parse as parse_json};
 pub use links::Links;
 pub use location::{ContainerdName, InvalidLocation, LayoutName, Location};
-pub use manifest::{Index, InvalidManifest, MAX_MANIFEST_SIZE, Manifest, SignatureManifest};
+pub use manifest::{Index, InvalidManifest, MAX_MANIFEST_SIZE, Manifest, SignatureManifest, media_type_of};
 pub use platform::Platform;
 pub use reference::{InvalidReference, Reference, Repository, Tag};

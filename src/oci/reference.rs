@@ -45,6 +45,14 @@ impl Repository {
         Self { registry: NOWHERE.to_owned(), path: NOWHERE.to_owned() }
     }
 
+    /// The repository of a whole reference, with its registry. A shorter name stands for another image with one tool than with
+    /// the next.
+    pub fn of_whole(name: &str) -> Option<Self> {
+        let reference: Reference = name.parse().ok()?;
+        let is_whole = name.strip_prefix(reference.repository.registry()).is_some_and(|rest| rest.starts_with('/'));
+        is_whole.then_some(reference.repository)
+    }
+
     /// Host and port, as written: `docker.io`, `registry.example:5000`, `[::1]:5000`.
     pub fn registry(&self) -> &str {
         &self.registry

@@ -122,5 +122,8 @@ pub const MAX_CONTAINERD_MESSAGE: usize = 16 * 1024 * 1024;
 /// How many blobs of one containerd namespace are looked at. A node with a thousand images has some ten thousand.
 pub const MAX_BLOBS: usize = 200_000;
 
+/// How many documents of containerd's content store are read at once. Each takes half a millisecond, most of it waiting.
+pub const CONTAINERD_READS_AT_ONCE: usize = 16;
+
 /// How many characters of containerd's own words are passed on to people.
 pub const MAX_CONTAINERD_WORDS: usize = 200;

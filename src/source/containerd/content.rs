@@ -80,7 +80,7 @@ pub trait Holdings: Send + Sync {
 }
 
 impl Containerd {
-    fn content(&self) -> ContentClient<Channel> {
+    pub(super) fn content(&self) -> ContentClient<Channel> {
         ContentClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE)
     }
 }

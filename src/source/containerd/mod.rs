@@ -8,8 +8,11 @@
 
 mod containers;
 mod content;
+mod documents;
 mod events;
+mod image_store;
 mod introspection;
+mod lease;
 mod scratch;
 mod snapshots;
 
@@ -22,7 +25,9 @@ use tonic::{Code, Request, Status};
 
 pub use containers::{Container, Containers, ImageRecord};
 pub use content::{Change, Holdings, Stored};
+pub use documents::{BEGINNING, READ_WITHOUT_ASKING, document};
 pub use events::{Happening, Happenings, What};
+pub use image_store::ImageStore;
 pub use introspection::{Introspection, Plugin, SNAPSHOTTER};
 pub use scratch::{SCRATCH_PREFIX, Scratches};
 pub use snapshots::{Place, Snapshot, Snapshots, VIEW_PREFIX};

@@ -4,28 +4,21 @@
 //! away, containerd's garbage collection does.
 
 use async_trait::async_trait;
-use containerd_client::services::v1::leases_client::LeasesClient;
 use containerd_client::services::v1::snapshots::{PrepareSnapshotRequest, RemoveSnapshotRequest};
-use containerd_client::services::v1::{ApplyRequest, CreateRequest, DeleteRequest, ListRequest};
+use containerd_client::services::v1::{ApplyRequest, ListRequest};
 use containerd_client::types;
 use jiff::Timestamp;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::Channel;
-use tonic::{Code, Status};
+use tonic::Status;
 
+use super::lease::{held_by, unless_gone};
 use super::snapshots::mount;
 use super::{Containerd, Place, unhurried, within};
 use crate::oci::{Descriptor, Digest};
 use crate::rootfs::Mount;
 use crate::source::SourceError;
-use crate::source::limits::MAX_CONTAINERD_MESSAGE;
 
 /// What the keys of our own snapshots and their leases begin with.
 pub const SCRATCH_PREFIX: &str = "pratique-enroll-";
-/// The header that names the lease which holds what a call makes.
-const LEASE_HEADER: &str = "containerd-lease";
-/// The label that says when a lease ends (containerd, `docs/garbage-collection.md`).
-const ENDS: &str = "containerd.io/gc.expire";
 
 /// Unpacks layers once more.
 #[async_trait]
@@ -53,20 +46,6 @@ pub trait Scratches: Send + Sync {
     async fn discard_all(&self, namespace: &str) -> Result<usize, SourceError>;
 }
 
-impl Containerd {
-    fn leases(&self) -> LeasesClient<Channel> {
-        LeasesClient::new(self.channel.clone()).max_decoding_message_size(MAX_CONTAINERD_MESSAGE)
-    }
-
-    /// With `sync`, containerd collects its garbage before it answers.
-    async fn end_lease(&self, namespace: &str, id: &str, sync: bool) -> Result<(), SourceError> {
-        let request = DeleteRequest { id: id.to_owned(), sync };
-        let request = if sync { unhurried(namespace, request)? } else { within(namespace, request)? };
-        unless_gone(self.leases().delete(request).await)
-            .map_err(|status| self.failed(&format!("the lease {id}"), &status))
-    }
-}
-
 #[async_trait]
 impl Scratches for Containerd {
     async fn prepare(
@@ -77,17 +56,10 @@ impl Scratches for Containerd {
         until: Timestamp,
     ) -> Result<Vec<Mount>, SourceError> {
         let failed = |status: Status| self.failed(&format!("the snapshot {key}"), &status);
-        let labels = [(ENDS.to_owned(), until.to_string())].into();
-        let lease = within(place.namespace, CreateRequest { id: key.to_owned(), labels })?;
-        self.leases().create(lease).await.map_err(failed)?;
+        self.begin_lease(place.namespace, key, until).await?;
         let (snapshotter, parent) = (place.snapshotter.to_owned(), parent.to_owned());
         let request = PrepareSnapshotRequest { snapshotter, key: key.to_owned(), parent, ..Default::default() };
-        let mut request = unhurried(place.namespace, request)?;
-        let lease: MetadataValue<Ascii> = key.parse().map_err(|_| SourceError::Containerd {
-            what: format!("the snapshot {key}"),
-            fault: "not a name for a lease".to_owned(),
-        })?;
-        request.metadata_mut().insert(LEASE_HEADER, lease);
+        let request = held_by(unhurried(place.namespace, request)?, key)?;
         let answer = self.snapshots().prepare(request).await.map_err(failed)?;
         Ok(answer.into_inner().mounts.into_iter().map(mount).collect())
     }
@@ -131,14 +103,6 @@ impl Scratches for Containerd {
             self.end_lease(namespace, &lease.id, is_last).await?;
         }
         Ok(ours.len())
-    }
-}
-
-fn unless_gone<T>(answer: Result<T, Status>) -> Result<(), Status> {
-    match answer {
-        Ok(_) => Ok(()),
-        Err(status) if status.code() == Code::NotFound => Ok(()),
-        Err(status) => Err(status),
     }
 }
 

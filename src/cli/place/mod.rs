@@ -1,14 +1,18 @@
 //! Opens the place that an image lies in, wherever that is, and finds out what the image's name means there now.
 
+mod containerd;
+
 use std::sync::Arc;
 
 use clap::Args;
 
+use self::containerd::ContainerdArguments;
 use super::exit::Failure;
 use super::notation_dir::NotationDirArgument;
 use super::output;
 use super::registry::{RegistryArguments, signatures};
 use crate::oci::{Descriptor, InvalidReference, Location, Repository};
+use crate::source::containerd::ImageStore;
 use crate::source::layout::Layout;
 use crate::source::registry::Registry;
 use crate::source::{Referrers, Sink, Source, SourceError};
@@ -19,47 +23,30 @@ use crate::verify::Check;
 pub(super) struct PlaceArguments {
     #[command(flatten)]
     registry: RegistryArguments,
+    #[command(flatten)]
+    containerd: ContainerdArguments,
 }
 
 impl PlaceArguments {
     /// Everything that is needed to open places. `insecure` are further registries that are spoken to by plain http, from a
     /// configuration file.
     pub(super) fn open(self, insecure: Vec<String>) -> Result<Places, Failure> {
-        Ok(Places { registry: Arc::new(self.registry.open(insecure)?) })
+        Ok(Places { registry: Arc::new(self.registry.open(insecure)?), containerd: self.containerd })
     }
 }
 
 /// The places that can be opened.
 pub(super) struct Places {
     registry: Arc<Registry>,
-}
-
-impl Places {
-    /// The place of this location. A registry is not asked for anything yet.
-    pub(super) async fn open(&self, location: &Location) -> Result<Place, Failure> {
-        match location {
-            Location::Registry(_) => Ok(Place::Registry(self.registry.clone())),
-            Location::OciLayout { directory, .. } => {
-                let layout = Layout::open(directory).await;
-                layout.map(Place::Layout).map_err(|error| Failure::of(&error).about(Check::Retrieval))
-            }
-            Location::Containerd(_) | Location::OciArchive { .. } | Location::DockerArchive { .. } => {
-                Err(unsupported(location))
-            }
-        }
-    }
-}
-
-fn unsupported(location: &Location) -> Failure {
-    let message = format!("`{location}` lies in a place that cannot be opened yet");
-    let remedy = "copy the image into an OCI layout or a registry".to_owned();
-    Failure { remedy: Some(remedy), ..Failure::usage("place-unsupported", message) }
+    containerd: ContainerdArguments,
 }
 
 /// A place that images and signatures lie in.
 pub(super) enum Place {
     /// A registry; the repository in a question says which one.
     Registry(Arc<Registry>),
+    /// A namespace of containerd.
+    Containerd(Box<ImageStore>),
     /// An image layout.
     Layout(Layout),
 }
@@ -69,6 +56,7 @@ impl Place {
     pub(super) fn source(&self) -> &dyn Source {
         match self {
             Self::Registry(registry) => registry.as_ref(),
+            Self::Containerd(store) => store.as_ref(),
             Self::Layout(layout) => layout,
         }
     }
@@ -77,26 +65,15 @@ impl Place {
     pub(super) fn sink(&self) -> Option<&dyn Sink> {
         match self {
             Self::Registry(registry) => Some(registry.as_ref()),
+            Self::Containerd(store) => Some(store.as_ref()),
             Self::Layout(_) => None,
-        }
-    }
-
-    /// What the location means now. Only for the location that this place was opened for.
-    async fn resolve(&self, location: &Location) -> Result<Descriptor, SourceError> {
-        match (self, location) {
-            (Self::Layout(layout), Location::OciLayout { image: Some(name), .. }) => layout.named(name).await,
-            (Self::Layout(layout), _) => layout.only().await,
-            (Self::Registry(registry), Location::Registry(reference)) => registry.resolve(reference).await,
-            (Self::Registry(_), _) => {
-                Err(SourceError::NotFound { what: location.to_string(), place: "a registry".to_owned() })
-            }
         }
     }
 }
 
 /// An image that a command is about: where it lies, and what its name points to now.
 pub(super) struct Target {
-    /// As it was written.
+    /// As it was written; in containerd, with the namespace that it was found in.
     pub(super) location: Location,
     /// Its repository, or what stands for one where it lies in none.
     pub(super) repository: Repository,
@@ -110,14 +87,30 @@ impl Target {
     /// Opens the place and asks it once; from then on everything is about the digest.
     pub(super) async fn resolve(places: &Places, text: &str) -> Result<Self, Failure> {
         let location: Location = text.parse().map_err(|error| Failure::usage_of(&error))?;
-        let place = places.open(&location).await?;
-        let resolved = place.resolve(&location).await;
-        let descriptor = resolved.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
-        let repository = match &location {
-            Location::Registry(reference) => reference.repository().clone(),
-            _ => Repository::nowhere(),
-        };
-        Ok(Self { location, repository, descriptor, place })
+        match &location {
+            Location::Registry(reference) => {
+                let registry = Arc::clone(&places.registry);
+                let (repository, descriptor) = (reference.repository().clone(), registry.resolve(reference).await);
+                let (descriptor, place) = (descriptor.map_err(|error| unread(&error))?, Place::Registry(registry));
+                Ok(Self { location, repository, descriptor, place })
+            }
+            Location::Containerd(name) => {
+                let found = places.containerd.find(name).await?;
+                let repository = Repository::of_whole(&found.record.name).unwrap_or_else(Repository::nowhere);
+                let (descriptor, place) = (found.record.target, Place::Containerd(Box::new(found.store)));
+                Ok(Self { location: found.location, repository, descriptor, place })
+            }
+            Location::OciLayout { directory, image } => {
+                let layout = Layout::open(directory).await.map_err(|error| unread(&error))?;
+                let descriptor = match image {
+                    Some(name) => layout.named(name).await,
+                    None => layout.only().await,
+                };
+                let (descriptor, place) = (descriptor.map_err(|error| unread(&error))?, Place::Layout(layout));
+                Ok(Self { location, repository: Repository::nowhere(), descriptor, place })
+            }
+            Location::OciArchive { .. } | Location::DockerArchive { .. } => Err(unsupported(&location)),
+        }
     }
 
     /// The location with the digest in place of the tag.
@@ -125,11 +118,13 @@ impl Target {
         self.location.pinned(self.descriptor.digest.clone())
     }
 
-    /// The repository whose statement governs the image. What lies in no registry says by itself for nothing which one that is:
-    /// its names were written by whoever made the layout.
+    /// The repository whose statement governs the image. An image of containerd is governed by its name, if that is
+    /// whole. What lies in a file does not choose its statement by itself: whoever made the file wrote the names in it.
     pub(super) fn governed_by(&self, scope: Option<&str>) -> Result<Repository, Failure> {
         match (&self.location, scope) {
             (Location::Registry(_), None) => Ok(self.repository.clone()),
+            // The gates judge it so, too.
+            (Location::Containerd(_), None) if self.repository != Repository::nowhere() => Ok(self.repository.clone()),
             (Location::Registry(_), Some(_)) => {
                 let message = "an image in a registry is governed by the statement for its own repository".to_owned();
                 Err(Failure {
@@ -154,6 +149,16 @@ impl Target {
             Failure { remedy: Some(remedy), ..Failure::usage("place-unsupported", message) }
         })
     }
+}
+
+fn unread(error: &SourceError) -> Failure {
+    Failure::of(error).about(Check::Retrieval)
+}
+
+fn unsupported(location: &Location) -> Failure {
+    let message = format!("`{location}` lies in a place that cannot be opened yet");
+    let remedy = "copy the image into an OCI layout or a registry".to_owned();
+    Failure { remedy: Some(remedy), ..Failure::usage("place-unsupported", message) }
 }
 
 /// What `ls` and `inspect` are asked: the signatures of an image.
@@ -184,7 +189,7 @@ impl ListArguments {
         output::warn_about_tag(&target.location, does);
         let limit = usize::from(self.max_signatures);
         let referrers = signatures(target.place.source(), &target.repository, &target.descriptor, limit).await;
-        let referrers = referrers.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
+        let referrers = referrers.map_err(|error| unread(&error))?;
         Ok(Listed { target, referrers })
     }
 }
