@@ -64,7 +64,7 @@ enum Output {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Sign an image in a registry.
+    /// Sign an image, in a registry or on this machine.
     Sign(sign::Arguments),
     /// Write what an external signing service is to sign.
     #[command(subcommand)]

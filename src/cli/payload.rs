@@ -18,7 +18,7 @@ use super::notation_dir::NotationDirArgument;
 use super::registry::RegistryArguments;
 use super::{Output, output};
 use crate::config::{Existing, write_whole};
-use crate::oci::{Descriptor, Index, Repository, media_type};
+use crate::oci::{Descriptor, Index, Location, Repository, media_type};
 use crate::sign::{
     BuildOutput, BuiltImage, MAX_BUILD_OUTPUT, MAX_BUILT_IMAGES, MAX_PAYLOAD_INDEX, PAYLOAD_INDEX_FILE, PayloadEntry,
     PayloadIndex, PayloadKind,
@@ -164,7 +164,7 @@ async fn manifests_of(
         Some(descriptor) => descriptor,
         None => registry.resolve(&image.reference).await.map_err(|error| Failure::of(&error))?,
     };
-    output::warn_about_tag(&image.reference, "pins");
+    output::warn_about_tag(&Location::Registry(image.reference.clone()), "pins");
     let mut manifests = Vec::new();
     let mut pending = vec![artifact];
     let mut seen = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! `pratique sign`: signs an image in a registry and stores the signature beside it.
+//! `pratique sign`: signs an image, wherever it lies, and stores the signature beside it.
 
 use clap::Args;
 use serde::Serialize;
@@ -13,7 +13,8 @@ use crate::source::{Sink, SourceError};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The image: registry/repository:tag or registry/repository@digest.
+    /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
+    /// containerd:[NAMESPACE/]REFERENCE.
     image: String,
     #[command(flatten)]
     signing: SigningArguments,
@@ -25,10 +26,9 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let signing = arguments.signing.open()?;
     let insecure = signing.directory.insecure_registries().map_err(|error| Failure::of(&error))?;
     let target = Target::resolve(&arguments.places.open(insecure)?, &arguments.image).await?;
-    let sink = target.sink()?;
     output::warn_about_tag(&target.location, "signs");
     let (signed, stamped) = signing.sign(&target.descriptor).await?;
-    let stored = store(sink, &target.repository, &target.descriptor, &signed).await;
+    let stored = store(target.place.sink(), &target.repository, &target.descriptor, &signed).await;
     stored.map_err(|error| Failure::of(&error))?;
     report(output, &target.pinned(), &signed, stamped);
     Ok(Exit::Done)

@@ -29,7 +29,8 @@ const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The image: registry/repository:tag, registry/repository@digest, or oci-layout:DIR:TAG.
+    /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
+    /// containerd:[NAMESPACE/]REFERENCE.
     #[arg(required_unless_present = "signature", conflicts_with = "signature")]
     image: Option<String>,
     /// The repository whose statement of the policy governs an image that lies in no registry.

@@ -123,7 +123,10 @@ impl Inventory {
             });
         }
         let read = |(digest, size)| async move { self.read(namespace, &digest, size).await };
-        stream::iter(unread.into_iter().map(read)).buffer_unordered(CONTAINERD_READS_AT_ONCE).try_collect::<()>().await?;
+        stream::iter(unread.into_iter().map(read))
+            .buffer_unordered(CONTAINERD_READS_AT_ONCE)
+            .try_collect::<()>()
+            .await?;
         if let Some(layer) = layer {
             let claims = blobs.iter().filter(|blob| claims(blob, layer));
             let is_unreadable = |blob: &&Stored| self.layers(|layers| !layers.is_document(namespace, &blob.digest));

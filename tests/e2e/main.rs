@@ -41,6 +41,7 @@ mod external_signing;
 mod install;
 mod interop;
 mod layers;
+mod local_images;
 mod matrix;
 mod notation_command;
 mod outages;

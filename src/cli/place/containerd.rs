@@ -78,10 +78,7 @@ impl ContainerdArguments {
 }
 
 /// What the name may mean: an image of a namespace that there is, and one of the usual namespace.
-async fn readings<'n>(
-    containerd: &Containerd,
-    name: &'n ContainerdName,
-) -> Result<Vec<(&'n str, &'n str)>, Failure> {
+async fn readings<'n>(containerd: &Containerd, name: &'n ContainerdName) -> Result<Vec<(&'n str, &'n str)>, Failure> {
     let mut readings = vec![(DEFAULT_NAMESPACE, name.whole())];
     if let Some((namespace, image)) = name.in_namespace() {
         let namespaces = containerd.namespaces().await.map_err(|error| unread(&error))?;
@@ -104,7 +101,8 @@ fn absent(name: &ContainerdName, readings: &[(&str, &str)]) -> Failure {
 }
 
 fn ambiguous(name: &ContainerdName, found: &[Found]) -> Failure {
-    let images: Vec<String> = found.iter().map(|found| format!("{} in {}", found.record.name, found.store.namespace())).collect();
+    let images: Vec<String> =
+        found.iter().map(|found| format!("{} in {}", found.record.name, found.store.namespace())).collect();
     let message = format!("`{}` has two meanings here: {}", name.whole(), images.join(", and "));
     let remedy = "say which namespace is meant: `--namespace`".to_owned();
     Failure { remedy: Some(remedy), ..Failure::usage("containerd-name-ambiguous", message) }

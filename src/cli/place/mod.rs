@@ -61,12 +61,12 @@ impl Place {
         }
     }
 
-    /// The place, to write signatures to, where that is possible.
-    pub(super) fn sink(&self) -> Option<&dyn Sink> {
+    /// The place, to write signatures to.
+    pub(super) fn sink(&self) -> &dyn Sink {
         match self {
-            Self::Registry(registry) => Some(registry.as_ref()),
-            Self::Containerd(store) => Some(store.as_ref()),
-            Self::Layout(_) => None,
+            Self::Registry(registry) => registry.as_ref(),
+            Self::Containerd(store) => store.as_ref(),
+            Self::Layout(layout) => layout,
         }
     }
 }
@@ -140,15 +140,6 @@ impl Target {
             }
         }
     }
-
-    /// Where to write a signature of it.
-    pub(super) fn sink(&self) -> Result<&dyn Sink, Failure> {
-        self.place.sink().ok_or_else(|| {
-            let message = format!("no signature can be written to `{}` yet", self.location);
-            let remedy = "push the image to a registry and sign it there".to_owned();
-            Failure { remedy: Some(remedy), ..Failure::usage("place-unsupported", message) }
-        })
-    }
 }
 
 fn unread(error: &SourceError) -> Failure {
@@ -164,7 +155,8 @@ fn unsupported(location: &Location) -> Failure {
 /// What `ls` and `inspect` are asked: the signatures of an image.
 #[derive(Debug, Args)]
 pub(super) struct ListArguments {
-    /// The image: registry/repository:tag, registry/repository@digest, or oci-layout:DIR:TAG.
+    /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
+    /// containerd:[NAMESPACE/]REFERENCE.
     image: String,
     /// How many signatures are shown at most.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]

@@ -104,7 +104,8 @@ impl ImageStore {
             }
         });
         let documents = stream::iter(documents).buffered(CONTAINERD_READS_AT_ONCE);
-        let found = documents.try_filter_map(async |document| Ok(document.and_then(|document| signs(&document, subject))));
+        let found =
+            documents.try_filter_map(async |document| Ok(document.and_then(|document| signs(&document, subject))));
         found.try_collect().await
     }
 
@@ -240,8 +241,11 @@ impl Sink for ImageStore {
         _artifact_type: &str,
     ) -> Result<(), SourceError> {
         let own = &manifest.descriptor().digest;
-        let parsed = Manifest::parse(manifest.bytes())
-            .map_err(|source| SourceError::Manifest { what: own.to_string(), place: self.place(), source })?;
+        let parsed = Manifest::parse(manifest.bytes()).map_err(|source| SourceError::Manifest {
+            what: own.to_string(),
+            place: self.place(),
+            source,
+        })?;
         self.write(manifest).await?;
         self.refer(own, parts(&parsed)).await?;
         self.refer(&subject.digest, vec![(referrer_label(own), own.clone())]).await?;
