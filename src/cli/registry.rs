@@ -11,7 +11,7 @@ use crate::source::registry::{Credential, Credentials, Registry, RegistryOptions
 use crate::source::{Referrers, Source, SourceError};
 
 /// How long a password on stdin may be, in bytes: registries issue tokens of a few kilobytes.
-const MAX_PASSWORD: u64 = 64 * 1024;
+pub(super) const MAX_PASSWORD: u64 = 64 * 1024;
 
 #[derive(Debug, Args)]
 pub(super) struct RegistryArguments {
@@ -35,7 +35,7 @@ impl RegistryArguments {
     pub(super) fn open(self, mut insecure: Vec<String>) -> Result<Registry, Failure> {
         insecure.extend(self.insecure);
         let given = match self.username {
-            Some(username) => Some((username, password_from_stdin()?)),
+            Some(username) => Some(Credential::Password { username, password: Secret::new(password_from_stdin()?) }),
             None => None,
         };
         Ok(RegistryAccess { insecure, given, own: None, docker: self.docker_config, lists_by_tag: false }.open())
@@ -47,7 +47,7 @@ pub(super) struct RegistryAccess {
     /// Those that are spoken to by plain http.
     pub(super) insecure: Vec<String>,
     /// A user name and a password. Without them, files are asked.
-    pub(super) given: Option<(String, String)>,
+    pub(super) given: Option<Credential>,
     /// A file in the form of docker's `config.json`, asked before docker's own.
     pub(super) own: Option<PathBuf>,
     /// The directory of docker's `config.json`, where it is not the usual one.
@@ -58,8 +58,8 @@ pub(super) struct RegistryAccess {
 
 impl RegistryAccess {
     pub(super) fn open(self) -> Registry {
-        let credentials = if let Some((username, password)) = self.given {
-            Credentials::Given(Credential::Password { username, password: Secret::new(password) })
+        let credentials = if let Some(given) = self.given {
+            Credentials::Given(given)
         } else {
             let docker = self.docker.or_else(default_docker_config).map(|directory| directory.join("config.json"));
             Credentials::Files(self.own.into_iter().chain(docker).collect())
@@ -69,7 +69,8 @@ impl RegistryAccess {
     }
 }
 
-fn default_docker_config() -> Option<PathBuf> {
+/// The directory of docker's own configuration.
+pub(super) fn default_docker_config() -> Option<PathBuf> {
     std::env::home_dir().map(|home| home.join(".docker"))
 }
 

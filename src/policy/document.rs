@@ -39,7 +39,8 @@ impl Policy {
     }
 
     /// The same, for the stand-in for the reference implementation, which also takes a statement that skips verification
-    /// for every repository. The specification forbids it, and no gate of this node reads a policy so.
+    /// for every repository, and short scopes such as `local/app` for image layouts. The specification forbids the one,
+    /// containerd never asks by the other, and no gate of this node reads a policy so.
     pub fn parse_allowing_unverified_everywhere(text: &[u8]) -> Result<Self, InvalidPolicy> {
         Self::read(text, Selection::by_repository_allowing_unverified_everywhere())
     }

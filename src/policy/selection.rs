@@ -26,8 +26,9 @@ pub(super) enum Selection {
         named: BTreeMap<String, usize>,
         /// The statement with the scope `*`.
         elsewhere: Option<usize>,
-        /// Whether the statement with the scope `*` may skip verification.
-        may_skip_elsewhere: bool,
+        /// Whether it is read as the reference implementation reads it: the statement with the scope `*` may skip
+        /// verification, and a scope need not begin with a registry's full name.
+        as_reference: bool,
     },
     /// For blobs.
     ByName {
@@ -45,11 +46,11 @@ pub(super) enum Reach {
 
 impl Selection {
     pub(super) fn by_repository() -> Self {
-        Self::ByRepository { named: BTreeMap::new(), elsewhere: None, may_skip_elsewhere: false }
+        Self::ByRepository { named: BTreeMap::new(), elsewhere: None, as_reference: false }
     }
 
     pub(super) fn by_repository_allowing_unverified_everywhere() -> Self {
-        Self::ByRepository { named: BTreeMap::new(), elsewhere: None, may_skip_elsewhere: true }
+        Self::ByRepository { named: BTreeMap::new(), elsewhere: None, as_reference: true }
     }
 
     pub(super) fn by_name() -> Self {
@@ -73,14 +74,16 @@ impl Selection {
         before: &[Statement],
     ) -> Result<Reach, InvalidPolicy> {
         match self {
-            Self::ByRepository { named, elsewhere, .. } => read_scopes(file, object, |scope| {
-                let first = match scope {
-                    Scope::Any => elsewhere.replace(before.len()),
-                    Scope::Repository(repository) => named.insert(repository.clone(), before.len()),
-                }?;
-                // The statement that is being read is not in the list yet.
-                Some(excerpt(before.get(first).map_or(name, Statement::name)))
-            }),
+            Self::ByRepository { named, elsewhere, as_reference } => {
+                read_scopes(file, object, *as_reference, |scope| {
+                    let first = match scope {
+                        Scope::Any => elsewhere.replace(before.len()),
+                        Scope::Repository(repository) => named.insert(repository.clone(), before.len()),
+                    }?;
+                    // The statement that is being read is not in the list yet.
+                    Some(excerpt(before.get(first).map_or(name, Statement::name)))
+                })
+            }
             Self::ByName { global } => read_global(file, object, || {
                 let first = global.replace(before.len())?;
                 before.get(first).map(|statement| excerpt(statement.name()))
@@ -92,7 +95,7 @@ impl Selection {
     /// what no statement was written for.
     pub(super) fn fault_of_skip(&self, reach: &Reach) -> Option<PolicyFault> {
         match (self, reach) {
-            (Self::ByRepository { may_skip_elsewhere: true, .. }, _) => None,
+            (Self::ByRepository { as_reference: true, .. }, _) => None,
             (_, Reach::Repositories(scopes)) if scopes.contains(&Scope::Any) => Some(PolicyFault::SkipEverywhere),
             (_, Reach::Blobs { global: true }) => Some(PolicyFault::SkipGlobal),
             (_, Reach::Repositories(_) | Reach::Blobs { .. }) => None,
@@ -105,6 +108,7 @@ impl Selection {
 fn read_scopes(
     file: &PolicyText<'_>,
     object: &Object<'_>,
+    takes_short: bool,
     mut claim: impl FnMut(&Scope) -> Option<String>,
 ) -> Result<Reach, InvalidPolicy> {
     let list = object.require(file, "registryScopes")?;
@@ -114,8 +118,12 @@ fn read_scopes(
     }
     let mut scopes = Vec::with_capacity(values.len());
     for value in &values {
-        let scope: Scope =
-            file.string(value, "a scope")?.parse().map_err(|error: InvalidScope| file.fault(value, error))?;
+        let scope = match file.string(value, "a scope")?.parse() {
+            Ok(scope) => scope,
+            // Governs what is asked about by the same short name.
+            Err(InvalidScope::NotFull { full, .. }) if takes_short => Scope::Repository(full.to_string()),
+            Err(error) => return Err(file.fault(value, error)),
+        };
         if scope == Scope::Any && values.len() > 1 {
             return Err(file.fault(value, PolicyFault::WildcardScope));
         }

@@ -3,11 +3,14 @@
 //! Each line of a script is run by both on the same inputs; what they write and their exit statuses are compared byte for
 //! byte. Where both have to write, each has a home and a repository of its own, with names of one length.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use pratique::oci::Descriptor;
 
 use crate::node::{Image, Node};
 use crate::notation::{identity, policy};
@@ -16,6 +19,8 @@ use crate::tools::{own, text, tool};
 /// What needs no registry: mistakes in the arguments, and files.
 const ALONE: &str = "
 version x
+completion bash x
+--version
 bogus
 --bogus
 versoin
@@ -90,10 +95,25 @@ policy import
 policy import a b
 policy import none.json
 policy import cut-off.json
+policy import no-scopes.json
+policy import no-stores.json
+policy import store.json
+policy import identity.json
+policy import level.json
+policy import scope.json
+policy import --force policy.json
+policy import skip-all.json
 policy import policy.json
 policy import policy.json
 policy import --force policy.json
 policy show
+sign --timestamp-url http://x --timestamp-root-cert none a/b:1
+sign -k two --timestamp-url= --timestamp-root-cert none a/b:1
+sign -k two --timestamp-url x --timestamp-root-cert= a/b:1
+sign -k two --timestamp-url x --timestamp-root-cert none a/b:1
+sign -k two --timestamp-url http://x --timestamp-root-cert none a/b:1
+sign -k two --timestamp-url http://x --timestamp-root-cert policy.json a/b:1
+sign -k two --timestamp-url http://x --timestamp-root-cert empty a/b:1
 plugin list
 plugin install
 plugin install --file
@@ -152,6 +172,21 @@ fn what_needs_no_registry_is_said_alike() {
     let pair = Pair::new();
     pair.write("policy.json", &policy("*", "one", "*"));
     pair.write("cut-off.json", "{");
+    pair.write("empty", "");
+    for (name, from, to) in [
+        ("no-scopes", r#"["*"],"#, "[],"),
+        ("no-stores", r#""ca:one""#, ""),
+        ("store", "ca:one", "ca:"),
+        ("identity", r#"["*"]}"#, r#"["x509.subject: C=US"]}"#),
+        ("level", "strict", "loose"),
+        ("scope", r#"["*"],"#, r#"["https://registry.example/a"],"#),
+    ] {
+        let policy = compact(&policy("*", "one", "*"));
+        assert!(policy.contains(from), "{policy}");
+        pair.write(&format!("{name}.json"), &policy.replacen(from, to, 1));
+    }
+    let skipping = compact(&policy("*", "one", "*")).replace("strict", "skip");
+    pair.write("skip-all.json", &skipping.replace(r#"["ca:one"]"#, "[]").replace(r#"["*"]}"#, "[]}"));
     pair.run_apart(ALONE);
 }
 
@@ -184,6 +219,9 @@ fn help_has_the_same_usage_and_flags() {
         "login",
         "logout",
         "version",
+        "completion",
+        "completion zsh",
+        "",
     ];
     for command in commands {
         let line = format!("{command} --help");
@@ -295,8 +333,112 @@ fn what_either_signs_with_a_plugin_the_other_verifies() {
     }
 }
 
+#[test]
+fn what_fails_is_told_with_its_reason_when_that_is_asked_for() {
+    let node = Node::start();
+    let image = node.push("signed", "signed");
+    let pair = Pair::new();
+    pair.said(&tool("notation"), "a", "cert generate-test --default one");
+    pair.said(&tool("notation"), "a", "cert generate-test two");
+    pair.said(&tool("notation"), "a", &format!("sign --insecure-registry {}", image.by_digest()));
+    pair.write(".config/notation/trustpolicy.json", &policy("*", "two", "*"));
+    let reason = "authenticity validation failed. Failure reason: the signature's certificate chain does not contain any \
+                  trusted certificate";
+    for (flag, is_told) in [("-v", true), ("--verbose", true), ("-d", true), ("--debug", true), ("-v=false", false)] {
+        for program in [tool("notation"), pair.ours()] {
+            let said = pair.said(&program, "a", &format!("verify --insecure-registry {flag} {}", image.by_digest()));
+            assert_eq!(said.contains(reason), is_told, "{} {flag}: {said}", program.display());
+        }
+    }
+}
+
+#[test]
+fn a_layout_that_either_has_signed_is_read_alike() {
+    let pair = Pair::new();
+    pair.set("NOTATION_EXPERIMENTAL", "1");
+    pair.said(&tool("notation"), "a", "cert generate-test --default one");
+    pair.write(".config/notation/trustpolicy.json", &policy("local/app", "one", "*"));
+    let layout = pair.layout();
+    for program in [tool("notation"), pair.ours()] {
+        let said = pair.said(&program, "a", "sign --oci-layout layout:v1 --signature-format cose");
+        assert!(said.contains("Successfully signed layout@sha256:"), "{said}");
+        pair.run_together(
+            "verify --oci-layout --scope local/app layout:v1\nverify --oci-layout --scope other/app layout:v1",
+        );
+    }
+    let index = fs::read_to_string(layout.join("index.json")).expect("an index");
+    assert_eq!(index.matches("org.opencontainers.image.ref.name").count(), 1, "{index}");
+    let count = |program: &Path| pair.said(program, "a", "list --oci-layout layout:v1").matches("── sha256:").count();
+    assert_eq!((count(&tool("notation")), count(&pair.ours())), (2, 2));
+    pair.run_together("list --oci-layout layout:none\nlist --oci-layout none:v1\nlist --oci-layout layout\nsign --oci-layout --force-referrers-tag layout:v1\nverify --oci-layout layout:v1");
+}
+
+#[test]
+fn a_login_is_kept_by_the_helper_and_told_alike() {
+    let node = Node::start();
+    let pair = Pair::new();
+    pair.helper();
+    pair.set("PATH", &format!("{}:/usr/bin:/bin", pair.0.path().join("bin").display()));
+    let registry = node.registry();
+    let config = |text: &str| pair.write(".config/notation/config.json", text);
+    let both = format!(
+        "login --insecure-registry -u ann -p secret {registry}\nlogout {registry}\nlogin --insecure-registry -u ann {registry}"
+    );
+    for configuration in [
+        r#"{"credsStore": "fake"}"#.to_owned(),
+        format!(r#"{{"credHelpers": {{"{registry}": "fake"}}}}"#),
+        r#"{"credsStore": "none"}"#.to_owned(),
+        "{}".to_owned(),
+    ] {
+        config(&configuration);
+        pair.run_apart(&both);
+    }
+    let kept = |home: &str| fs::read_to_string(pair.0.path().join(home).join("helper.log")).unwrap_or_default();
+    assert_eq!(kept("a"), kept("b"));
+    assert!(
+        kept("a").contains(r#"store {"ServerURL":""#) && kept("a").contains(r#""Username":"ann","Secret":"secret"}"#)
+    );
+    assert!(kept("a").contains(&format!("erase {registry}")), "{}", kept("a"));
+}
+
+#[test]
+fn the_configured_format_is_taken() {
+    let node = Node::start();
+    let image = node.push("signed", "signed");
+    let pair = Pair::new();
+    pair.write(
+        ".config/notation/config.json",
+        &format!(r#"{{"signatureFormat": "cose", "insecureRegistries": ["{}"]}}"#, node.registry()),
+    );
+    pair.run_apart("cert generate-test --default one");
+    pair.run_apart(&format!("sign {0}\nsign --signature-format pgp {0}", image.by_digest()));
+    let inspected = pair.said(&pair.ours(), "b", &format!("inspect {}", image.by_digest()));
+    assert_eq!(inspected.matches("media type: application/cose").count(), 2, "{inspected}");
+}
+
+#[test]
+fn what_generate_test_made_is_taken_back() {
+    let pair = Pair::new();
+    let said = |line: &str| pair.said(&pair.ours(), "b", line);
+    said("cert generate-test --default one");
+    let gone = said("cert cleanup-test -y one");
+    for line in [
+        "Successfully deleted one.crt from trust store one of type ca",
+        "Successfully removed key one from the key list",
+        "Cleanup completed successfully",
+    ] {
+        assert!(gone.contains(line), "{gone}");
+    }
+    assert!(!said("key list").contains("one") && !said("cert list").contains("one"));
+    assert!(said("cert cleanup-test -y one").contains("Key one does not exist in the key list"));
+    assert!(said("cert cleanup-test -y ..").contains("certificate common name must follow [a-zA-Z0-9_.-]+ format"));
+    let made = said("policy init --name one --trust-store ca:one --trusted-identity *");
+    assert!(made.contains("Successfully initialized"), "{made}");
+    assert!(said("policy show").contains(r#""registryScopes""#));
+}
+
 /// The two programs, and a home for each.
-struct Pair(tempfile::TempDir);
+struct Pair(tempfile::TempDir, RefCell<Vec<(&'static str, String)>>);
 
 impl Pair {
     fn new() -> Self {
@@ -305,7 +447,38 @@ impl Pair {
             fs::create_dir(folder.path().join(home)).expect("a folder");
         }
         symlink(own("pratique"), folder.path().join("bin/notation")).expect("a link");
-        Self(folder)
+        Self(folder, RefCell::default())
+    }
+
+    /// Sets a variable of the environment for both.
+    fn set(&self, name: &'static str, value: &str) {
+        self.1.borrow_mut().push((name, value.to_owned()));
+    }
+
+    /// An image layout in the home of the original, with one image under the tag `v1`.
+    fn layout(&self) -> PathBuf {
+        let layout = self.0.path().join("a/layout");
+        let manifest = br#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.empty.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#;
+        let digest = |bytes: &[u8]| Descriptor::of("", bytes).digest;
+        fs::create_dir_all(layout.join("blobs/sha256")).expect("a folder");
+        for bytes in [&manifest[..], b"{}"] {
+            fs::write(layout.join("blobs/sha256").join(digest(bytes).hex()), bytes).expect("a blob");
+        }
+        let index = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"{}","size":{},"annotations":{{"org.opencontainers.image.ref.name":"v1"}}}}]}}"#,
+            digest(manifest),
+            manifest.len()
+        );
+        fs::write(layout.join("index.json"), index).expect("an index");
+        fs::write(layout.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("a version");
+        layout
+    }
+
+    /// A credential helper that writes down what it is told.
+    fn helper(&self) {
+        let path = self.0.path().join("bin/docker-credential-fake");
+        fs::write(&path, "#!/bin/sh\n{ printf '%s ' \"$1\"; cat; echo; } >> \"$HOME/helper.log\"\n").expect("a script");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("its mode");
     }
 
     /// pratique, by the name that it is to answer to.
@@ -358,7 +531,8 @@ impl Pair {
         let home = self.0.path().join(home);
         let line = line.replace("HOME", &home.display().to_string());
         let mut command = Command::new(program);
-        command.args(line.split_whitespace()).env_clear().env("HOME", &home).current_dir(&home).stdin(Stdio::null());
+        command.args(line.split_whitespace()).env_clear().env("HOME", &home);
+        command.envs(self.1.borrow().iter().map(|(name, value)| (name, value))).current_dir(&home).stdin(Stdio::null());
         let output = command.output().expect("the program starts");
         let said = format!("{}--- {}--- {:?}", text(&output.stdout), text(&output.stderr), output.status.code());
         // The two homes differ in one letter.
@@ -370,6 +544,11 @@ impl Pair {
         let lines = said.lines().filter(|line| !is_clocked(line) && !is_about_cleaning(line));
         in_one_order(lines.map(str::to_owned).collect()).join("\n")
     }
+}
+
+/// Without the blanks that make JSON readable.
+fn compact(json: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(json).expect("JSON").to_string()
 }
 
 /// The original shows signed attributes in another order each time that it runs, and which of them is the last shows in

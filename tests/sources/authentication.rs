@@ -190,3 +190,13 @@ async fn a_refusal_of_access_is_not_absence() {
     scene.registry.always("GET", Fault::Status(403));
     expect(scene.client.manifest(&scene.repository(), &scene.subject).await, "registry-forbidden", REPOSITORY);
 }
+
+#[tokio::test]
+async fn a_login_is_believed_by_the_registry_alone() {
+    let scene = Scene::with(ScriptedRegistry::builder().basic("ann", "hunter2"), ann()).await;
+    scene.client.check_login(&scene.registry.host()).await.unwrap();
+    let other = Scene::with(ScriptedRegistry::builder().basic("bob", "hunter2"), ann()).await;
+    expect(other.client.check_login(&other.registry.host()).await, "registry-unauthorized", &other.registry.host());
+    let answer = scene.client.check_login("no/registry").await;
+    assert!(matches!(answer, Err(pratique::source::SourceError::Malformed { .. })), "{answer:?}");
+}

@@ -100,6 +100,17 @@ async fn a_registry_with_the_api_lists_a_signature_by_its_subject() {
 }
 
 #[tokio::test]
+async fn whoever_asks_for_the_list_under_the_tag_gets_it_beside_the_api() {
+    let options = RegistryOptions { lists_by_tag: true, ..options() };
+    let scene = Scene::with(ScriptedRegistry::builder(), options).await;
+    let manifest = scene.signature("one");
+    scene.push(&manifest).await.unwrap();
+    let index = scene.fallback_index().unwrap();
+    assert_eq!(index["manifests"][0]["digest"], manifest.descriptor().digest.as_str());
+    assert_eq!(scene.signatures(100).await.unwrap().0, [manifest.descriptor().digest.to_string()]);
+}
+
+#[tokio::test]
 async fn a_registry_with_the_api_that_does_not_say_so_is_asked() {
     let scene = Scene::of(ScriptedRegistry::builder().without_oci_subject()).await;
     scene.push(&scene.signature("one")).await.unwrap();

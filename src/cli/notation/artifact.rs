@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::flags::Parsed;
-use super::{Refusal, environment, output};
+use super::{Refusal, environment, login, output};
 use crate::cli::registry::{RegistryAccess, signatures};
 use crate::oci::{Descriptor, Digest, Reference, Repository, Tag};
 use crate::source::layout::Layout;
@@ -174,8 +174,15 @@ pub(super) fn open_registry(parsed: &Parsed, repository: &Repository) -> Result<
     let username = environment::or_variable(parsed.text("username"), "NOTATION_USERNAME");
     let password = environment::or_variable(parsed.text("password"), "NOTATION_PASSWORD");
     let own = environment::configuration().path().join("config.json");
-    let given = (!username.is_empty() || !password.is_empty()).then_some((username, password));
-    Ok(RegistryAccess { insecure, given, own: Some(own), docker: None, lists_by_tag: lists_by_tag(parsed) }.open())
+    let given = (!username.is_empty() || !password.is_empty()).then(|| login::credential_of(username, password));
+    Ok(RegistryAccess {
+        insecure,
+        given,
+        own: Some(own),
+        docker: environment::docker(),
+        lists_by_tag: lists_by_tag(parsed),
+    }
+    .open())
 }
 
 /// Whether signatures are listed under the fallback tag even by a registry that lists them itself. Only `sign` has the flag.

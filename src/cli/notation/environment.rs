@@ -3,6 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
+use crate::cli::registry::default_docker_config;
 use crate::config::NotationDir;
 
 /// `NOTATION_CONFIG`, or `notation` in the user's directory for configuration.
@@ -17,6 +18,11 @@ pub(super) fn configuration() -> NotationDir {
 /// Whether what may still change has been asked for.
 pub(super) fn is_experimental() -> bool {
     env::var("NOTATION_EXPERIMENTAL").is_ok_and(|value| value == "1")
+}
+
+/// The directory of docker's configuration.
+pub(super) fn docker() -> Option<PathBuf> {
+    named("DOCKER_CONFIG").or_else(default_docker_config)
 }
 
 /// The value of a flag, or of the variable that stands in for it.

@@ -24,8 +24,13 @@ pub(super) fn of(command: &Command, path: &str, is_experimental: bool) -> String
     if !command.children.is_empty() {
         text.push_str("\nAvailable Commands:\n");
         let help = (!path.contains(' ')).then_some(("help", "Help about any command"));
-        let mut children: Vec<_> =
-            command.children.iter().map(|child| (child.name, child.summary)).chain(help).collect();
+        let mut children: Vec<_> = command
+            .children
+            .iter()
+            .filter(|child| !child.is_hidden)
+            .map(|child| (child.name, child.summary))
+            .chain(help)
+            .collect();
         children.sort_unstable();
         let width = children.iter().map(|(name, _)| name.len()).fold(COMMAND_WIDTH, usize::max);
         for (name, summary) in children {

@@ -7,6 +7,8 @@
 mod account;
 mod artifact;
 mod cert;
+mod cleanup;
+mod completion;
 mod duration;
 mod environment;
 mod flags;
@@ -22,6 +24,7 @@ mod policy;
 mod policy_fault;
 mod servers;
 mod sign;
+mod terminal;
 mod timestamping;
 mod tree;
 mod verify;
@@ -70,6 +73,8 @@ struct Command {
     required: &'static [&'static str],
     groups: &'static [Group],
     children: &'static [Command],
+    /// Whether it stands in no list: what notation 1.3 does not have.
+    is_hidden: bool,
     /// Looks at how many arguments there are, before anything else is looked at.
     arity: fn(&Parsed) -> Said,
     run: fn(&Parsed) -> Said,
@@ -94,6 +99,7 @@ impl Command {
         required: &[],
         groups: &[],
         children: &[],
+        is_hidden: false,
         arity: |_| Ok(()),
         run: |_| Ok(()),
     };
@@ -114,6 +120,12 @@ pub(super) fn is_called_so(program: &OsString) -> bool {
 /// Runs the command with the arguments that follow its name. It knows two exit statuses.
 pub(super) fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let arguments: Vec<String> = arguments.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    if let Some((first, words)) = arguments.split_first()
+        && first == "__complete"
+    {
+        output::say(&completion::complete(words));
+        return Exit::Done;
+    }
     match dispatch(&arguments) {
         Ok(()) => Exit::Done,
         Err(Refusal(message)) => {

@@ -6,7 +6,7 @@ use super::artifact::system_words;
 use super::cert::is_confirmed;
 use super::flags::Parsed;
 use super::{Refusal, Said, environment, output, policy_fault};
-use crate::config::{Existing, FileError, ImportError, LoadError, PolicyKind};
+use crate::config::{Existing, FileError, ImportError, LoadError, NotationDir, PolicyKind};
 use crate::policy::PolicyFault;
 
 /// A policy that is in force is not replaced without a yes. One that breaks the rules is not in force.
@@ -22,21 +22,50 @@ pub(super) fn import(parsed: &Parsed) -> Said {
         }
         _ => Refusal(format!("failed to validate trust policy: {}", policy_fault::words(&invalid))),
     })?;
-    if directory.load_policy(PolicyKind::Image).is_ok() {
-        if parsed.is_on("force") {
-            output::warn("Warning: existing trust policy configuration file will be overwritten");
-        } else if !is_confirmed("The trust policy file already exists, do you want to overwrite it?") {
-            return Ok(());
-        }
+    put(&directory, &text, parsed, "Trust policy configuration imported successfully.")
+}
+
+/// Puts a valid policy into force, once that is wanted.
+fn put(directory: &NotationDir, text: &[u8], parsed: &Parsed, done: &str) -> Said {
+    if parsed.is_on("force") {
+        output::warn("Warning: existing trust policy configuration file will be overwritten");
+    } else if directory.load_policy(PolicyKind::Image).is_ok()
+        && !is_confirmed("The trust policy file already exists, do you want to overwrite it?")
+    {
+        return Ok(());
     }
-    directory.import_policy(PolicyKind::Image, &text, Existing::Replace).map_err(|error| match error {
+    directory.import_policy(PolicyKind::Image, text, Existing::Replace).map_err(|error| match error {
         ImportError::Unwritable { .. } => {
             Refusal(format!("failed to write trust policy file: {}", Refusal::of(&error).0))
         }
         error => Refusal::of(&error),
     })?;
-    output::say("Trust policy configuration imported successfully.");
+    output::say(done);
     Ok(())
+}
+
+/// A policy of one statement, at level strict. notation has the like for blobs alone.
+pub(super) fn init(parsed: &Parsed) -> Said {
+    let directory = environment::configuration();
+    let mut scopes = parsed.texts("registry-scope").to_vec();
+    if scopes.is_empty() {
+        scopes.push("*".to_owned());
+    }
+    let policy = serde_json::json!({
+        "version": "1.0",
+        "trustPolicies": [{
+            "name": parsed.text("name"),
+            "registryScopes": scopes,
+            "signatureVerification": { "level": "strict" },
+            "trustStores": parsed.texts("trust-store"),
+            "trustedIdentities": parsed.texts("trusted-identity"),
+        }],
+    });
+    let text = format!("{policy:#}\n").into_bytes();
+    directory
+        .parse_policy(PolicyKind::Image, &text)
+        .map_err(|invalid| Refusal(format!("invalid trust policy: {}", policy_fault::words(&invalid))))?;
+    put(&directory, &text, parsed, "Successfully initialized trust policy configuration.")
 }
 
 /// The file as it is. One that breaks the rules is shown too, and said to.

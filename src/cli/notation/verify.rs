@@ -34,9 +34,11 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     let witnesses = Witnesses { responders: &servers, plugins: &plugins };
     block_on(async {
         let artifact = Artifact::resolve(parsed, "verify", MAY_HAVE_MOVED).await?;
+        let repository = scope(parsed, &artifact)?;
+        let name = if parsed.is_on("oci-layout") { parsed.text("scope") } else { &artifact.name };
         let question = Question {
-            reference: artifact.pinned(),
-            repository: scope(parsed, &artifact)?,
+            reference: format!("{name}@{}", artifact.descriptor.digest),
+            repository,
             artifact: artifact.descriptor.clone(),
             user_metadata,
             places: Places::default(),
@@ -95,8 +97,9 @@ fn tell(verdict: &Verdict, envelope: Option<&Blob>, artifact: &Artifact, trust: 
             Ok(())
         }
         (_, "no-policy-statement") => Err(Refusal(format!(
-            "signature verification failed: artifact {pinned:?} has no applicable trust policy statement. Trust policy \
-             applicability for a given artifact is determined by registryScopes. {QUICK_START}"
+            "signature verification failed: artifact {:?} has no applicable trust policy statement. Trust policy \
+             applicability for a given artifact is determined by registryScopes. {QUICK_START}",
+            verdict.reference
         ))),
         (_, "no-signature") => Err(Refusal(format!(
             "signature verification failed: no signature is associated with {pinned:?}, make sure the artifact was \

@@ -83,7 +83,7 @@ impl fmt::Debug for Secret {
 /// The members of docker's `config.json` that are about credentials.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct ConfigFile {
+pub(super) struct ConfigFile {
     auths: BTreeMap<String, Entry>,
     cred_helpers: BTreeMap<String, String>,
     creds_store: Option<String>,
@@ -100,7 +100,7 @@ struct Entry {
 
 impl Credentials {
     /// The credentials for the repository's registry, where there are any.
-    pub(super) async fn find(&self, repository: &Repository) -> Result<Option<Credential>, SourceError> {
+    pub async fn find(&self, repository: &Repository) -> Result<Option<Credential>, SourceError> {
         let paths = match self {
             Self::Anonymous => return Ok(None),
             Self::Given(credential) => return Ok(Some(credential.clone())),
@@ -119,7 +119,7 @@ impl Credentials {
     }
 }
 
-async fn read(path: &Path) -> Result<Option<ConfigFile>, SourceError> {
+pub(super) async fn read(path: &Path) -> Result<Option<ConfigFile>, SourceError> {
     let fault = |fault: String| SourceError::CredentialsUnreadable { path: path.to_owned(), fault };
     let file = match File::open(path).await {
         Ok(file) => file,
@@ -141,14 +141,29 @@ impl ConfigFile {
     /// hide what stands in the file.
     async fn find(&self, path: &Path, repository: &Repository) -> Result<Option<Credential>, SourceError> {
         let host = repository.registry();
-        let own = names(host).into_iter().find_map(|name| self.cred_helpers.get(name));
-        let helper = own.or(self.creds_store.as_ref()).filter(|helper| !helper.is_empty());
-        if let Some(helper) = helper
+        if let Some(helper) = self.helper(host)
             && let Some(credential) = helper::ask(helper, server(host)).await?
         {
             return Ok(Some(credential));
         }
         self.entry(repository).map_or(Ok(None), |entry| entry.credential(path))
+    }
+
+    /// The helper for a host.
+    pub(super) fn helper(&self, host: &str) -> Option<&str> {
+        let own = names(host).into_iter().find_map(|name| self.cred_helpers.get(name));
+        own.or(self.creds_store.as_ref()).map(String::as_str).filter(|helper| !helper.is_empty())
+    }
+
+    /// Whether the file says anything about credentials at all.
+    pub(super) fn is_about_credentials(&self) -> bool {
+        let has_store = self.creds_store.as_ref().is_some_and(|store| !store.is_empty());
+        has_store || !self.cred_helpers.is_empty() || !self.auths.is_empty()
+    }
+
+    /// Whether a credential of the host stands in the file itself.
+    pub(super) fn has_entry(&self, host: &str) -> bool {
+        self.auths.keys().any(|key| names(host).into_iter().any(|name| host_of(key).eq_ignore_ascii_case(name)))
     }
 
     /// The entry for the repository, or for what it lies in: the most specific one (containers-auth.json), then the
@@ -201,7 +216,7 @@ fn names(name: &str) -> Vec<&str> {
 }
 
 /// What a helper is asked for.
-fn server(host: &str) -> &str {
+pub(super) fn server(host: &str) -> &str {
     if host == DOCKER_HUB { DOCKER_HUB_KEY } else { host }
 }
 

@@ -67,6 +67,13 @@ impl Endpoint {
         url
     }
 
+    /// The URL of the API itself, `/v2/`.
+    pub fn root(&self) -> Url {
+        let mut url = self.base.clone();
+        url.set_path("/v2/");
+        url
+    }
+
     /// Whether this is the registry itself: the same scheme, host and port.
     pub fn owns(&self, url: &Url) -> bool {
         url.origin() == self.base.origin()

@@ -8,7 +8,7 @@
 use std::io;
 use std::process::Stdio;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
@@ -32,10 +32,8 @@ struct HelperAnswer {
 
 /// Asks `docker-credential-NAME get`.
 pub(super) async fn ask(name: &str, server: &str) -> Result<Option<Credential>, SourceError> {
-    let program = format!("docker-credential-{name}");
-    // A name with a slash would start any file.
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if !name.chars().all(is_plain) {
+    let program = program(name);
+    if !is_plain(name) {
         let fault = "it is not the plain name of a program".to_owned();
         return Err(SourceError::CredentialHelper { helper: program, host: server.to_owned(), fault });
     }
@@ -46,7 +44,7 @@ pub(super) async fn ask(name: &str, server: &str) -> Result<Option<Credential>, 
 async fn ask_program(program: &str, server: &str) -> Result<Option<Credential>, SourceError> {
     let failed =
         |fault: String| SourceError::CredentialHelper { helper: program.to_owned(), host: server.to_owned(), fault };
-    let mut child = spawn(program).map_err(|error| failed(format!("it cannot be started, {error}")))?;
+    let mut child = spawn(program, "get").map_err(|error| failed(format!("it cannot be started, {error}")))?;
     let (succeeded, output) = converse(&mut child, server).await.map_err(|error| failed(error.to_string()))?;
     if !succeeded {
         let is_miss = String::from_utf8_lossy(&output).trim() == NOT_FOUND;
@@ -61,16 +59,99 @@ async fn ask_program(program: &str, server: &str) -> Result<Option<Credential>, 
     })
 }
 
-fn spawn(program: &str) -> io::Result<Child> {
+/// Why a helper has not kept something, or not forgotten it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HelperFault {
+    /// Its name would start any file.
+    #[error("it is not the plain name of a program")]
+    Name,
+    /// There is no such program.
+    #[error("there is no such program")]
+    Absent,
+    /// It could not be started or spoken to.
+    #[error("it cannot be spoken to, {0}")]
+    Io(io::Error),
+    /// It ended with another status than 0.
+    #[error("it ended with an error")]
+    Refused,
+    /// It took too long.
+    #[error("it gave no answer in time")]
+    Late,
+}
+
+impl From<io::Error> for HelperFault {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound { Self::Absent } else { Self::Io(error) }
+    }
+}
+
+/// What a helper is given to keep.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HelperRecord<'a> {
+    #[serde(rename = "ServerURL")]
+    server_url: &'a str,
+    username: &'a str,
+    secret: &'a str,
+}
+
+/// Has `docker-credential-NAME store` keep the credential.
+pub(super) async fn store(name: &str, server: &str, credential: &Credential) -> Result<(), HelperFault> {
+    let (username, secret) = match credential {
+        Credential::Password { username, password } => (username.as_str(), password),
+        Credential::Identity(token) => (TOKEN_USER, token),
+    };
+    let record = HelperRecord { server_url: server, username, secret: secret.expose() };
+    let record = serde_json::to_string(&record).map_err(|error| HelperFault::Io(error.into()))?;
+    tell(name, "store", &record).await
+}
+
+/// Has `docker-credential-NAME erase` forget the credential.
+pub(super) async fn erase(name: &str, server: &str) -> Result<(), HelperFault> {
+    tell(name, "erase", server).await
+}
+
+async fn tell(name: &str, action: &str, what: &str) -> Result<(), HelperFault> {
+    if !is_plain(name) {
+        return Err(HelperFault::Name);
+    }
+    let mut child = spawn(&program(name), action)?;
+    let (succeeded, _) = converse(&mut child, what).await?;
+    if succeeded { Ok(()) } else { Err(HelperFault::Refused) }
+}
+
+/// The program behind the name of a helper.
+pub(super) fn program(name: &str) -> String {
+    format!("docker-credential-{name}")
+}
+
+/// A name with a slash would start any file.
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+/// The helper that docker takes where none is configured: `pass` where it is, else the desktop's secret service.
+pub(super) fn of_platform() -> Option<&'static str> {
+    let helper = if is_in_path("pass") { "pass" } else { "secretservice" };
+    is_in_path(&program(helper)).then_some(helper)
+}
+
+fn is_in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+fn spawn(program: &str, action: &str) -> io::Result<Child> {
     let mut command = Command::new(program);
-    command.arg("get");
+    command.arg(action);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()
 }
 
 /// Whether the helper succeeded, and what it wrote.
-async fn converse(child: &mut Child, server: &str) -> io::Result<(bool, Vec<u8>)> {
+async fn converse(child: &mut Child, told: &str) -> io::Result<(bool, Vec<u8>)> {
     if let Some(mut input) = child.stdin.take() {
-        match input.write_all(server.as_bytes()).await {
+        match input.write_all(told.as_bytes()).await {
             // A helper may answer without listening.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
             _ => drop(input),

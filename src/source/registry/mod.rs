@@ -14,6 +14,7 @@ mod delete;
 mod endpoint;
 mod helper;
 mod images;
+mod keeping;
 mod push;
 mod referrers;
 mod transport;
@@ -27,6 +28,8 @@ use reqwest::header::{self, HeaderName};
 use reqwest::{Method, StatusCode};
 
 pub use credentials::{Credential, Credentials, Secret};
+pub use helper::HelperFault;
+pub use keeping::{KeepError, Keepers};
 
 use self::answer::Answer;
 use self::auth::{Access, Grants};

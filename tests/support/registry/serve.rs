@@ -55,6 +55,9 @@ impl Shared {
         if let Some(refusal) = self.refusal(request) {
             return refusal;
         }
+        if request.path == "/v2/" {
+            return Reply::new(200, "{}");
+        }
         let Some((repository, kind, name)) = split(&request.path) else {
             return Reply::new(404, "404 page not found").with("content-type", "text/plain");
         };

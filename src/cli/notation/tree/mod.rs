@@ -10,6 +10,7 @@ use super::{Command, Refusal, Said};
 
 pub(super) const COMMANDS: &[Command] = &[
     trust::CERTIFICATE,
+    session::COMPLETION,
     artifacts::INSPECT,
     keys::KEY,
     artifacts::LIST,

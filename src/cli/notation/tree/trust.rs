@@ -1,7 +1,7 @@
 //! Commands about what is trusted: certificates and the policy.
 
 use super::super::flags::{Flag, Kind};
-use super::super::{Command, Refusal, cert, policy};
+use super::super::{Command, Refusal, cert, cleanup, policy};
 use super::{DEBUG, STORE, TYPE, VERBOSE, at_least_one};
 
 pub(super) const CERTIFICATE: Command = Command {
@@ -51,6 +51,17 @@ pub(super) const CERTIFICATE: Command = Command {
             ..Command::BLANK
         },
         Command {
+            name: "cleanup-test",
+            summary: "Clean up a test RSA key and its corresponding certificate that were generated using the \"generate-test\" command.",
+            about: "Clean up a test RSA key and its corresponding certificate that were generated using the \"generate-test\" command.",
+            usage: "cleanup-test [flags] <common_name>",
+            flags: &[Flag::new("yes", Kind::Switch, "do not prompt for confirmation").short('y')],
+            is_hidden: true,
+            arity: cleanup::check,
+            run: cleanup::run,
+            ..Command::BLANK
+        },
+        Command {
             name: "list",
             aliases: &["ls"],
             summary: "List certificates in the trust store.",
@@ -84,6 +95,35 @@ pub(super) const POLICY: Command = Command {
     summary: "Manage trust policy configuration",
     about: "Manage trust policy configuration for signature verification.",
     children: &[
+        Command {
+            name: "init",
+            summary: "Initialize trust policy configuration",
+            about: "Initialize trust policy configuration.",
+            usage: "init [flags] --name <policy_name> --trust-store \"<store_type>:<store_name>\" --trusted-identity \"<trusted_identity>\"",
+            flags: &[
+                Flag::new("force", Kind::Switch, "override the existing trust policy configuration, never prompt"),
+                Flag::new("name", Kind::Text, "name of the trust policy statement").short('n'),
+                Flag::new(
+                    "registry-scope",
+                    Kind::Texts,
+                    "repository that the statement governs, as <registry>/<repository>; all of them without it",
+                ),
+                Flag::new("trust-store", Kind::Texts, "trust store in the format \"<store_type>:<store_name>\""),
+                Flag::new(
+                    "trusted-identity",
+                    Kind::Texts,
+                    "trusted identity in the format \"x509.subject:<subject_of_signing_certificate>\", or \"*\"",
+                ),
+            ],
+            required: &["name", "trust-store", "trusted-identity"],
+            is_hidden: true,
+            arity: |parsed| match parsed.rest.len() {
+                0 => Ok(()),
+                count => Err(Refusal(format!("accepts 0 arg(s), received {count}"))),
+            },
+            run: policy::init,
+            ..Command::BLANK
+        },
         Command {
             name: "import",
             summary: "Import trust policy configuration from a JSON file",
