@@ -80,6 +80,7 @@
 //! | | | `effective`, `doctor`, `probe` | what containerd's configuration comes to, and the ways round the gates |
 //! | [`sign`] | a new signature and its manifest | `revocation` | what issuers say about their certificates |
 //! | | | `plugin` | programs of others that hold keys, or know whom to trust |
+//! | | | `keys` | what holds signing keys: passphrases, PKCS #11 tokens |
 //! | | | `cli` | the command line |
 //!
 //! Everybody may use [`remedy`]: each error has a stable [`Code`] and, where somebody can do something, a
@@ -114,6 +115,8 @@ pub mod hook;
 pub mod install;
 #[cfg(feature = "host")]
 pub mod judge;
+#[cfg(feature = "host")]
+pub mod keys;
 #[cfg(feature = "host")]
 pub mod ledger;
 pub mod oci;

@@ -14,6 +14,7 @@ mod enroll;
 mod exit;
 mod inspect;
 mod install;
+mod key_access;
 mod ls;
 mod notation;
 mod notation_dir;

@@ -50,7 +50,7 @@ pub(super) struct SigningArguments {
 }
 
 /// A duration in hours, minutes and seconds, such as `1h30m`.
-fn duration(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
     match text.parse::<SignedDuration>() {
         Ok(duration) if duration.as_secs() < 1 || duration.subsec_nanos() != 0 => Err(SignError::Expiry.to_string()),
         Ok(duration) => Ok(duration),

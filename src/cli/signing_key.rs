@@ -3,26 +3,29 @@
 //! Who signs gets a [`Signer`] and does not learn where the key lies.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::exit::Failure;
+use super::key_access::{KeyAccess, KeyAccessArguments};
 use super::plugins::folder;
 use super::verify::{pair, unique};
 use crate::config::{NotationDir, SigningKey, SigningKeyError};
 use crate::oci::Descriptor;
-use crate::pki::{Certificate, PrivateKey};
+use crate::pki::{InvalidTokenUri, TokenUri};
 use crate::plugin::{EnvelopePlugin, PluginKey, SigningPlugin};
-use crate::sign::{LocalKey, SignError, SignRequest, Signed, Signer, Unsealed, prepare};
+use crate::sign::{SignError, SignRequest, Signed, Signer, Unsealed, prepare};
 
 /// Which key signs.
 #[derive(Debug, Args)]
 pub(super) struct SigningKeyArguments {
-    /// The key, by its name in `signingkeys.json`; the default key without it.
+    /// The key, by its name in `signingkeys.json`, or a PKCS #11 URI; the default key without it.
     #[arg(long, short = 'k', value_name = "NAME")]
     key: Option<String>,
+    /// The certificates of a key given by its URI, leaf first; without it they are read from the token.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    key_certificates: Option<PathBuf>,
     /// The plugin that holds the key, where the key is not in `signingkeys.json`.
     #[arg(long, value_name = "NAME", requires = "id", conflicts_with = "key")]
     plugin: Option<String>,
@@ -32,16 +35,28 @@ pub(super) struct SigningKeyArguments {
     /// What is passed on to the plugin that holds the key (may be given again).
     #[arg(long = "plugin-config", value_name = "KEY=VALUE", value_parser = pair)]
     plugin_config: Vec<(String, String)>,
+    #[command(flatten)]
+    access: KeyAccessArguments,
 }
 
 impl SigningKeyArguments {
     pub(super) fn open(&self, directory: &NotationDir) -> Result<HeldKey, Failure> {
         let config = unique(self.plugin_config.clone(), "plugin configuration", "plugin-config-duplicate")?;
-        match (&self.plugin, &self.id) {
-            (Some(plugin), Some(id)) => {
+        let access = self.access.access();
+        let uri = self.key.as_deref().filter(|key| TokenUri::is_meant(key));
+        match (&self.plugin, &self.id, uri) {
+            (Some(plugin), Some(id), _) => {
                 open_plugin(directory, PluginKey { plugin: plugin.clone(), id: id.clone(), config })
             }
-            _ => open(directory, self.key.as_deref(), config),
+            (_, _, Some(uri)) => {
+                let uri: TokenUri = uri.parse().map_err(|error: InvalidTokenUri| Failure::usage_of(&error))?;
+                access.open_token(&uri, self.key_certificates.as_deref()).map(HeldKey::Signer)
+            }
+            _ if self.key_certificates.is_some() => {
+                let message = "`--key-certificates` goes with a key that is given by its URI".to_owned();
+                Err(Failure::usage("key-certificates-unused", message))
+            }
+            _ => open(directory, self.key.as_deref(), config, &access),
         }
     }
 }
@@ -87,13 +102,15 @@ pub(super) fn open(
     directory: &NotationDir,
     name: Option<&str>,
     plugin_config: BTreeMap<String, String>,
+    access: &KeyAccess,
 ) -> Result<HeldKey, Failure> {
     let entry = directory.signing_key(name).map_err(|error| match error {
         SigningKeyError::Unknown { .. } | SigningKeyError::NoDefault => Failure::usage_of(&error),
         error => Failure::of(&error),
     })?;
     match entry.key() {
-        SigningKey::Files { key, certificates } => Ok(HeldKey::Signer(Box::new(open_files(key, certificates)?))),
+        SigningKey::Files { key, certificates } => Ok(HeldKey::Signer(Box::new(access.open_files(key, certificates)?))),
+        SigningKey::Token { uri, certificates } => access.open_token(uri, certificates.as_deref()).map(HeldKey::Signer),
         SigningKey::Plugin { plugin, id, config } => {
             let mut config = config.clone();
             config.extend(plugin_config);
@@ -108,18 +125,4 @@ pub(super) fn open_plugin(directory: &NotationDir, key: PluginKey) -> Result<Hel
         SigningPlugin::Raw(signer) => Ok(HeldKey::Signer(signer)),
         SigningPlugin::Envelope(plugin) => Ok(HeldKey::Envelopes(plugin)),
     }
-}
-
-fn open_files(key_path: &Path, certificate_path: &Path) -> Result<LocalKey, Failure> {
-    let key = PrivateKey::from_pem(&read(key_path)?).map_err(|error| Failure::of(&error).in_file(key_path))?;
-    let certificates = Certificate::read_all(&read(certificate_path)?)
-        .map_err(|error| Failure::of(&error).in_file(certificate_path))?;
-    LocalKey::new(key, certificates).map_err(|error| Failure::of(&error).in_file(certificate_path))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    fs::read(path).map_err(|error| {
-        let message = format!("cannot read {}: {error}", path.display());
-        Failure::unreadable("signing-key-unreadable", message, Some("see the paths in `signingkeys.json`"))
-    })
 }

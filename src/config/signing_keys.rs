@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 
 use super::NotationDir;
 use super::file::{self, NotationFileError};
+use crate::pki::TokenUri;
 use crate::policy::is_safe_name;
-use crate::remedy::{Code, Remedy};
+use crate::remedy::{Code, Remedy, one_line};
 
 /// The keys of a notation directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +39,14 @@ pub enum SigningKey {
         key: PathBuf,
         /// Its certificates, leaf first, up to the root.
         certificates: PathBuf,
+    },
+    /// On a PKCS #11 token. In the file, `keyPath` is the URI and `certPath` may be missing: notation reads such an entry, and
+    /// finds no such file.
+    Token {
+        /// Which one.
+        uri: Box<TokenUri>,
+        /// The certificates, where they are not on the token.
+        certificates: Option<PathBuf>,
     },
     /// Behind a signing plugin.
     Plugin {
@@ -316,7 +325,13 @@ impl TryFrom<Entry> for SigningKeyEntry {
         if name.is_empty() {
             return Err("a key has no name".into());
         }
+        let token = key_path.as_ref().and_then(|path| path.to_str()).filter(|path| TokenUri::is_meant(path));
+        let token = token.map(str::parse::<TokenUri>).transpose();
+        let token = token.map_err(|error| format!("the key `{name}`: {}", one_line(&error)))?;
         let key = match (key_path, cert_path, id, plugin_name) {
+            (Some(_), certificates, None, None) if let Some(uri) = token => {
+                SigningKey::Token { uri: Box::new(uri), certificates }
+            }
             (Some(key), Some(certificates), None, None) => SigningKey::Files { key, certificates },
             (None, None, Some(id), Some(plugin)) if is_safe_name(&plugin) => {
                 SigningKey::Plugin { plugin, id, config: plugin_config.unwrap_or_default() }

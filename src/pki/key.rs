@@ -73,6 +73,17 @@ impl PublicKey {
         KeyMaterial::from_info(&info)?.try_into()
     }
 
+    /// An RSA key by its modulus and exponent, both big-endian.
+    pub fn from_numbers(modulus: &[u8], exponent: &[u8]) -> Result<Self, UnsupportedKey> {
+        KeyMaterial::from_numbers(modulus, exponent)?.try_into()
+    }
+
+    /// A key on the curve of these `ECParameters` (DER), by its point as SEC1 has it: bare, or in an OCTET STRING, as PKCS #11
+    /// has it.
+    pub fn from_point(parameters: &[u8], point: &[u8]) -> Result<Self, UnsupportedKey> {
+        KeyMaterial::from_named_point(parameters, point)?.try_into()
+    }
+
     /// The kind and size of the key.
     pub fn spec(&self) -> KeySpec {
         self.spec

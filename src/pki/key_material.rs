@@ -8,8 +8,8 @@ use aws_lc_rs::signature::{
     RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, RsaParameters, UnparsedPublicKey,
 };
 use const_oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1, SECP_521_R_1};
-use der::Decode as _;
-use der::asn1::{AnyRef, ObjectIdentifier, UintRef};
+use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef, UintRef};
+use der::{Decode as _, Encode as _};
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use spki::SubjectPublicKeyInfoRef;
 
@@ -56,6 +56,19 @@ impl KeyMaterial {
     pub(super) fn from_pkcs1(pkcs1: &[u8]) -> Result<Self, UnsupportedKey> {
         let key = RsaPublicKey::from_der(pkcs1).map_err(|_| UnsupportedKey::Malformed)?;
         Ok(Self::Rsa { pkcs1: pkcs1.to_vec(), bits: bits(key.modulus) })
+    }
+
+    pub(super) fn from_numbers(modulus: &[u8], exponent: &[u8]) -> Result<Self, UnsupportedKey> {
+        let malformed = |_| UnsupportedKey::Malformed;
+        let (modulus, exponent) = (UintRef::new(modulus), UintRef::new(exponent));
+        let key = RsaPublicKey { modulus: modulus.map_err(malformed)?, exponent: exponent.map_err(malformed)? };
+        Self::from_pkcs1(&key.to_der().map_err(malformed)?)
+    }
+
+    pub(super) fn from_named_point(parameters: &[u8], point: &[u8]) -> Result<Self, UnsupportedKey> {
+        let parameters = AnyRef::from_der(parameters).map_err(|_| UnsupportedKey::Malformed)?;
+        let bare = <&OctetStringRef>::from_der(point).map_or(point, OctetStringRef::as_bytes);
+        Self::from_point(curve(Some(parameters))?, bare)
     }
 
     fn from_point(curve: ObjectIdentifier, point: &[u8]) -> Result<Self, UnsupportedKey> {

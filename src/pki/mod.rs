@@ -8,6 +8,7 @@ mod ber;
 mod bundle;
 mod certificate;
 mod chain;
+mod encrypted_key;
 mod extensions;
 mod key;
 mod key_material;
@@ -22,6 +23,7 @@ mod subject_pattern;
 #[cfg(test)]
 mod testing;
 mod timestamp;
+mod token_uri;
 #[cfg(test)]
 mod wycheproof;
 
@@ -40,3 +42,4 @@ pub use timestamp::{
     InvalidTimestamp, MAX_RESPONSE_SIZE, MAX_TOKEN_SIZE, RefusedTimestamp, Stamp, StamperViolation, TimestampInfo,
     TimestampRequest, TimestampToken,
 };
+pub use token_uri::{InvalidTokenUri, TokenUri};

@@ -13,6 +13,7 @@ use der::{Decode as _, Reader as _, SliceReader};
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::pkcs8::PrivateKeyInfoRef;
 
+use super::encrypted_key::decrypt;
 use super::key::rsa_spec;
 use super::key_material::{KeyMaterial, bits, curve};
 use super::pem::{self, Block};
@@ -43,9 +44,25 @@ pub enum PrivateKeyError {
     /// No block of the file is a private key.
     #[error("the file has no private key in PEM")]
     NoKey,
-    /// The key is encrypted under a passphrase.
+    /// The key is encrypted under a passphrase, and there is none.
     #[error("the private key is encrypted")]
     Encrypted,
+    /// The passphrase gives no key: it is another one, or the file was altered.
+    #[error("the private key cannot be decrypted with this passphrase")]
+    WrongPassphrase,
+    /// Encrypted in another way than PBES2 with PBKDF2 or scrypt, and AES.
+    #[error("the private key is encrypted in a way that is not supported")]
+    EncryptionUnsupported,
+    /// The file asks for more work than a passphrase is worth.
+    #[error("the private key asks for {cost} {what}, at most {limit} are accepted")]
+    Cost {
+        /// Of what.
+        what: &'static str,
+        /// How much.
+        cost: u64,
+        /// How much is accepted.
+        limit: u64,
+    },
     /// A block of another form than PKCS #8, PKCS #1 and SEC1.
     #[error("a private key of the form `{label}` is not supported")]
     Form {
@@ -69,6 +86,9 @@ impl Remedy for PrivateKeyError {
             Self::Pem(source) => source.code(),
             Self::NoKey => Code("private-key-missing"),
             Self::Encrypted => Code("private-key-encrypted"),
+            Self::WrongPassphrase => Code("private-key-passphrase-wrong"),
+            Self::EncryptionUnsupported => Code("private-key-encryption-unsupported"),
+            Self::Cost { .. } => Code("private-key-cost"),
             Self::Form { .. } => Code("private-key-form-unsupported"),
             Self::Malformed => Code("private-key-malformed"),
             Self::Unsupported(source) => source.code(),
@@ -78,8 +98,13 @@ impl Remedy for PrivateKeyError {
 
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Encrypted | Self::Form { .. } | Self::Pem(InvalidPem::Headers { .. }) => {
-                Some("write it as an unencrypted PKCS #8 file: `openssl pkey -in KEY -out PLAIN`".into())
+            Self::Encrypted => Some("give its passphrase".into()),
+            Self::WrongPassphrase => Some("see whether it is the passphrase of this key".into()),
+            Self::EncryptionUnsupported
+            | Self::Cost { .. }
+            | Self::Form { .. }
+            | Self::Pem(InvalidPem::Headers { .. }) => {
+                Some("write it anew: `openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 600000 -in KEY -out NEW`".into())
             }
             Self::Unsupported(source) => source.remedy(),
             _ => None,
@@ -91,6 +116,15 @@ impl PrivateKey {
     /// The first private key of a PEM file: PKCS #8, PKCS #1 or SEC1. Other blocks, such as the parameters that
     /// `openssl ecparam` writes first, are passed over.
     pub fn from_pem(pem: &[u8]) -> Result<Self, PrivateKeyError> {
+        Self::read(pem, None)
+    }
+
+    /// The same, where the key may be encrypted under this passphrase.
+    pub fn from_encrypted_pem(pem: &[u8], passphrase: &[u8]) -> Result<Self, PrivateKeyError> {
+        Self::read(pem, Some(passphrase))
+    }
+
+    fn read(pem: &[u8], passphrase: Option<&[u8]>) -> Result<Self, PrivateKeyError> {
         let blocks = pem::blocks(pem).map_err(PrivateKeyError::Pem)?;
         let is_key = |block: &Block| block.label.ends_with("PRIVATE KEY");
         let block = blocks.into_iter().find(is_key).ok_or(PrivateKeyError::NoKey)?;
@@ -98,7 +132,14 @@ impl PrivateKey {
             "PRIVATE KEY" => from_pkcs8(&block.contents),
             "RSA PRIVATE KEY" => from_pkcs1(&block.contents),
             "EC PRIVATE KEY" => from_sec1(&block.contents, None),
-            "ENCRYPTED PRIVATE KEY" => Err(PrivateKeyError::Encrypted),
+            "ENCRYPTED PRIVATE KEY" => {
+                let passphrase = passphrase.ok_or(PrivateKeyError::Encrypted)?;
+                // Bytes that are no key come from a wrong passphrase, once in 256 times.
+                from_pkcs8(decrypt(&block.contents, passphrase)?.as_bytes()).map_err(|error| match error {
+                    PrivateKeyError::Malformed => PrivateKeyError::WrongPassphrase,
+                    error => error,
+                })
+            }
             label => Err(PrivateKeyError::Form { label: label.to_owned() }),
         }?;
         let public = secret.public_material().and_then(PublicKey::try_from).map_err(PrivateKeyError::Unsupported)?;

@@ -20,6 +20,8 @@ mod cases;
 
 #[path = "../support/authority.rs"]
 mod authority;
+#[path = "../support/soft_hsm.rs"]
+mod soft_hsm;
 
 mod node;
 mod service;
@@ -36,6 +38,7 @@ mod doctor;
 mod hostile;
 mod inspect;
 mod ls;
+mod passphrase;
 mod payload;
 mod places;
 mod plugin;
@@ -46,6 +49,7 @@ mod sign;
 mod templates;
 mod timestamp;
 mod tls;
+mod token;
 mod usage;
 mod vectors;
 mod verify;

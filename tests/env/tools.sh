@@ -5,8 +5,8 @@
 #   tools.sh [DIR]      default DIR: <repo>/.tools
 #
 # Afterwards DIR/bin holds containerd, containerd-shim-runc-v2, ctr, runc, crun,
-# dockerd, docker, docker-buildx, docker-registry, busybox, notation, oras, cosign
-# and protoc; and DIR/containerd-1.7/bin an older containerd with its shim and ctr.
+# dockerd, docker, docker-buildx, docker-registry, busybox, notation, oras, cosign,
+# softhsm2-util, pkcs11-tool and protoc; DIR/root/usr/lib/softhsm SoftHSM's module; and DIR/containerd-1.7/bin an older containerd with its shim and ctr.
 # About 140 MB are downloaded for it. A second run finds DIR/stamp and returns at
 # once.
 set -euo pipefail
@@ -22,7 +22,8 @@ OLDER_PACKAGES=(containerd)
 OLDER_FOLDER=containerd-1.7
 # runc and crun are the system's own: the newer suites' ask for newer libraries.
 SYSTEM_PACKAGES=(runc crun docker-registry busybox-static
-  protobuf-compiler libprotobuf-dev)
+  protobuf-compiler libprotobuf-dev
+  softhsm2 softhsm2-common libsofthsm2 opensc opensc-pkcs11)
 # The Debian package versions that the tests were written against.
 declare -A EXPECTED=([containerd]=2.1. [docker.io]=28. [docker-cli]=28. [docker-buildx]=0.
   [notation]=1.3. [oras]=1.3. [cosign]=3.)
@@ -31,7 +32,7 @@ BINARIES=(containerd containerd-shim-runc-v2 ctr runc dockerd docker docker-buil
   docker-registry busybox notation oras cosign)
 OLDER_BINARIES=(containerd containerd-shim-runc-v2 ctr)
 # These need shared libraries that are unpacked beside them.
-WRAPPED=(protoc crun)
+WRAPPED=(protoc crun softhsm2-util pkcs11-tool)
 TRIES=3
 
 main() {
@@ -161,7 +162,7 @@ download_packages() {
   local packages=() older=() name
   for name in "${NEWER_PACKAGES[@]}"; do packages+=("$name/$NEWER_SUITE"); done
   for name in "${OLDER_PACKAGES[@]}"; do older+=("$name/$OLDER_SUITE"); done
-  for name in "${SYSTEM_PACKAGES[@]}" $(protobuf_libraries) $(crun_libraries); do
+  for name in "${SYSTEM_PACKAGES[@]}" $(protobuf_libraries) $(crun_libraries) $(token_libraries); do
     packages+=("$name/$suite")
   done
   say "downloading $((${#packages[@]} + ${#older[@]})) packages"
@@ -183,6 +184,14 @@ protobuf_libraries() {
 
 # Its other libraries are those of runc, or come with every Debian.
 crun_libraries() { depends_of crun '(libyajl|libseccomp|libsystemd|libcap)[0-9]+[a-z0-9]*'; }
+
+# OpenSSL's library is the system's: the module is loaded into programs that are not
+# wrapped, and the tests call openssl anyway.
+token_libraries() {
+  depends_of softhsm2 'libsqlite3-[a-z0-9]+'
+  depends_of opensc-pkcs11 'libglib2[.]0-[a-z0-9]+'
+  depends_of libglib2.0-0 'libffi[0-9]+[a-z0-9]*'
+}
 
 depends_of() {
   private_apt apt-cache depends "$1/$suite" | sed -nE "s/^ *Depends: ($2)\$/\\1/p"
@@ -275,6 +284,12 @@ runs() {
     busybox) arguments=(true) ;;
     containerd-shim-runc-v2) arguments=(-v) ;;
   esac
+  # Without a module it only shows its usage, with status 2.
+  if [[ $2 == pkcs11-tool ]]; then
+    "$1/$2" --help >"$work/output" 2>&1
+    (($? == 2))
+    return
+  fi
   "$1/$2" "${arguments[@]}" >"$work/output" 2>&1
 }
 

@@ -21,7 +21,7 @@ use crate::verify::Check;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Sign a file.
-    Sign(sign::Arguments),
+    Sign(Box<sign::Arguments>),
     /// Verify a file against the trust policy for blobs.
     Verify(verify::Arguments),
     /// Show what the signature of a file says.
@@ -33,7 +33,7 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: Command, output: Output) -> Result<Exit, Failure> {
     match command {
-        Command::Sign(arguments) => sign::run(arguments, output).await,
+        Command::Sign(arguments) => sign::run(*arguments, output).await,
         Command::Verify(arguments) => verify::run(arguments, output).await,
         Command::Inspect(arguments) => inspect::run(&arguments, output),
         Command::Policy(command) => policy::run(command, output),

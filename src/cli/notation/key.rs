@@ -59,6 +59,10 @@ fn row(entry: &SigningKeyEntry, is_default: bool) -> [String; 5] {
         SigningKey::Files { key, certificates } => {
             [name, key.display().to_string(), certificates.display().to_string(), String::new(), String::new()]
         }
+        SigningKey::Token { uri, certificates } => {
+            let certificates = certificates.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            [name, uri.to_string(), certificates, String::new(), String::new()]
+        }
         SigningKey::Plugin { plugin, id, .. } => [name, String::new(), String::new(), id.clone(), plugin.clone()],
     }
 }

@@ -4,6 +4,7 @@ use super::artifact::{Artifact, Place, REFERRERS_API_DEPRECATED};
 use super::flags::Parsed;
 use super::version::SIGNING_AGENT;
 use super::{Refusal, Said, block_on, duration, environment, output, timestamping};
+use crate::cli::key_access::KeyAccess;
 use crate::cli::sign::store;
 use crate::cli::signing::stamps_itself;
 use crate::cli::signing_key::{self, Made};
@@ -29,7 +30,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     let opened = if !plugin.is_empty() && !id.is_empty() && name.is_none() {
         signing_key::open_plugin(&directory, PluginKey { plugin, id, config: plugin_config })
     } else {
-        signing_key::open(&directory, name, plugin_config)
+        signing_key::open(&directory, name, plugin_config, &KeyAccess::default())
     };
     let key = opened.map_err(|failure| match failure.code.as_str() {
         "signing-key-no-default" => {

@@ -77,6 +77,11 @@ pub(super) fn warn_about_tag(location: &Location, does: &str) {
     }
 }
 
+/// Something that is done all the same, and that somebody should know of.
+pub(super) fn warning(text: &str) {
+    to_stderr(&format!("warning: {}", printable(text)));
+}
+
 /// A sentence about what to do.
 pub(super) fn hint(text: &str) {
     to_stderr(&format!("hint: {}", printable(text)));
