@@ -1,12 +1,14 @@
 //! The ways of docker, with its images in containerd's store. It unpacks by itself and asks no image verifier.
 
 use std::fs;
+use std::process::Command;
 
 use super::Fate::{Refused, Runs};
 use super::Gate::{Run, Unpack};
 use super::{Cast, Deviations, Fate, Kind, Role, settings};
 use crate::node::{Image, Node};
 use crate::scene::{RELEASE, Scene};
+use crate::tools::{attempt, own};
 
 /// How an image comes to docker, which then runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,5 +130,21 @@ fn what_was_built_from_an_admitted_image_runs_when_it_is_signed_and_not_before()
     assert!(message.contains("[no-signature]"), "{message}");
 
     push_and_sign(&scene, &reference);
+    assert_eq!(run(&scene, &reference).as_deref(), Ok("/built"));
+}
+
+#[test]
+fn what_was_built_runs_once_it_is_signed_on_this_node_and_no_registry_has_it() {
+    let scene = scene();
+    let app = scene.signed("app", "app");
+    let lines = [&*format!("FROM {}", app.reference), "RUN /bin/touch /built", "CMD [\"/bin/ls\", \"/built\"]"];
+    build(&scene, "built", &lines).expect_err("nobody has signed what was built");
+    let reference = format!("{}/demo/built:v1", scene.registry());
+    let message = run(&scene, &reference).expect_err("nobody has signed what was built");
+    assert!(message.contains("[no-signature]"), "{message}");
+
+    let mut sign = Command::new(own("pratique"));
+    sign.env("PRATIQUE_NOTATION_DIR", scene.notation.dir()).env("CONTAINERD_ADDRESS", scene.socket());
+    attempt(sign.args(["sign", "--key", RELEASE, &format!("containerd:moby/{reference}")])).expect("it is signed");
     assert_eq!(run(&scene, &reference).as_deref(), Ok("/built"));
 }
