@@ -17,6 +17,8 @@ use crate::remedy::cut;
 pub(super) const CONTRACT_VERSION: &str = "1.0";
 /// How many characters of a plugin's own words are told: a few sentences.
 const MAX_MESSAGE: usize = 300;
+/// How many characters of a request or answer a log shows: a chain and a payload in base64.
+const MAX_LOGGED: usize = 64 * 1024;
 
 /// Pairs for the plugin, from its user.
 pub(super) type PluginConfig = BTreeMap<String, String>;
@@ -36,6 +38,7 @@ impl Program {
         tracing::debug!(plugin = self.name(), command, "running a plugin");
         // A struct of text and numbers always has a JSON form.
         let request = serde_json::to_vec(request).unwrap_or_default();
+        tracing::trace!("Plugin {command} request: {}", logged(&request));
         let ended = process::run(self.path(), command, &request, limit).await.map_err(|failed| {
             fault(
                 self.name(),
@@ -47,8 +50,15 @@ impl Program {
             )
         })?;
         let answer = answer(command, &ended).map_err(|failed| fault(self.name(), failed))?;
+        tracing::trace!("Plugin {command} response: {}", logged(answer));
         parse_json(answer).map_err(|source| fault(self.name(), PluginFault::Malformed { command, source }))
     }
+}
+
+/// What goes to a plugin and comes from it, as a log shows it. Configuration may be in it, so it is shown at the level that
+/// nobody has by chance.
+fn logged(bytes: &[u8]) -> String {
+    cut(String::from_utf8_lossy(bytes).trim(), MAX_LOGGED)
 }
 
 /// An error in the form of the contract.

@@ -208,3 +208,13 @@ async fn a_plugin_is_told_what_the_contract_says() {
         assert_eq!(request, wanted);
     }
 }
+
+#[tokio::test]
+async fn a_question_without_an_expiry_has_the_member_that_plugins_look_for() {
+    let installed = Installed::new();
+    let PluginQuestion::Signature(question) = about(SIGNATURE) else { panic!("it is about a signature") };
+    let question = PluginQuestion::Signature(Box::new(SignatureQuestion { expiry: None, ..*question }));
+    installed.verifiers(Duration::from_secs(60)).ask(&question).await.unwrap();
+    let request = fs::read_to_string(installed.0.path().join(NAME).join(format!("request-{SIGNATURE}"))).unwrap();
+    assert!(request.contains(r#""expiry":"0001-01-01T00:00:00Z""#), "{request}");
+}

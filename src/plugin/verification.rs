@@ -17,6 +17,9 @@ use super::folder::{PluginFolder, Program};
 use crate::oci::media_type::NOTARY_PAYLOAD;
 use crate::verify::{PluginAnswer, PluginCheck, PluginQuestion, PluginResult, Problem, SignatureQuestion};
 
+/// What stands for no expiry. The reference implementation sends it, and plugins refuse a question without the member.
+const NO_EXPIRY: &str = "0001-01-01T00:00:00Z";
+
 /// How plugins are asked.
 #[derive(Clone, Debug)]
 pub struct VerifierOptions {
@@ -77,7 +80,7 @@ impl Verifiers {
             Some((check, PluginResult { success, reason }))
         };
         let results = PluginCheck::ALL.into_iter().filter_map(result).collect();
-        Ok(PluginAnswer::Signature { results, processed: processed_attributes })
+        Ok(PluginAnswer::Signature { results, processed: processed_attributes.unwrap_or_default() })
     }
 }
 
@@ -115,8 +118,7 @@ struct Signature<'a> {
 struct CriticalAttributes<'a> {
     content_type: &'static str,
     signing_scheme: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    expiry: Option<Timestamp>,
+    expiry: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     authentic_signing_time: Option<Timestamp>,
     verification_plugin: &'a str,
@@ -143,7 +145,7 @@ impl<'a> SignatureRequest<'a> {
                 critical_attributes: CriticalAttributes {
                     content_type: NOTARY_PAYLOAD,
                     signing_scheme: question.scheme.as_str(),
-                    expiry: question.expiry,
+                    expiry: question.expiry.map_or_else(|| NO_EXPIRY.to_owned(), |expiry| expiry.to_string()),
                     authentic_signing_time: question.authentic_signing_time,
                     verification_plugin: &question.plugin,
                     verification_plugin_min_version: question.minimum_version.as_ref().map(ToString::to_string),
@@ -170,7 +172,8 @@ impl Request for SignatureRequest<'_> {
 #[serde(rename_all = "camelCase")]
 struct SignatureAnswer {
     verification_results: BTreeMap<String, Verified>,
-    processed_attributes: BTreeSet<String>,
+    /// Plugins in Go write `null` for none.
+    processed_attributes: Option<BTreeSet<String>>,
 }
 
 #[derive(Deserialize)]
