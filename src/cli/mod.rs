@@ -9,6 +9,7 @@ mod blob;
 mod cert;
 mod copy;
 mod crl;
+mod descriptor;
 mod doctor;
 mod enroll;
 mod exit;
@@ -24,6 +25,7 @@ mod place;
 mod plugin;
 mod plugins;
 mod policy;
+mod push;
 mod registry;
 mod revocation;
 mod rm;
@@ -67,6 +69,10 @@ enum Output {
 enum Command {
     /// Sign an image, in a registry or on this machine.
     Sign(sign::Arguments),
+    /// Write the OCI descriptor of an image, which can be signed elsewhere.
+    Descriptor(descriptor::Arguments),
+    /// Attach a signature that was made over a descriptor to its image in a registry.
+    Push(push::Arguments),
     /// Write what an external signing service is to sign.
     #[command(subcommand)]
     Payload(payload::Command),
@@ -157,6 +163,8 @@ fn usage(error: &clap::Error) -> Exit {
 fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
     match command {
         Command::Sign(arguments) => block_on(sign::run(arguments, output)),
+        Command::Descriptor(arguments) => block_on(descriptor::run(arguments, output)),
+        Command::Push(arguments) => block_on(push::run(arguments, output)),
         Command::Payload(command) => block_on(payload::run(command, output)),
         Command::Attach(arguments) => block_on(attach::run(arguments, output)),
         Command::Verify(arguments) => block_on(verify::run(arguments, output)),

@@ -202,7 +202,8 @@ async fn beside(
     Ok(Verdict::of_signatures(input, statement, vec![SignatureReport { digest: None, outcome }], false))
 }
 
-fn read_descriptor(path: &Path) -> Result<Descriptor, Failure> {
+/// The descriptor in this file.
+pub(super) fn read_descriptor(path: &Path) -> Result<Descriptor, Failure> {
     let bytes = read_at_most(path, MAX_MANIFEST_SIZE)?;
     parse_json(&bytes).map_err(|error| {
         let message = format!("{} is not an OCI descriptor: {error}", path.display());

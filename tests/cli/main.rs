@@ -34,6 +34,7 @@ mod blob;
 mod bounds;
 mod cert;
 mod copy;
+mod detached;
 mod doctor;
 mod hostile;
 mod inspect;

@@ -10,7 +10,7 @@ use crate::node::{REPOSITORY, Scene};
 use crate::registry;
 
 /// An image layout that is being written.
-struct Directory {
+pub struct Directory {
     path: PathBuf,
     entries: Vec<Value>,
 }
@@ -39,7 +39,7 @@ impl Directory {
 }
 
 /// The scene's image in a layout in the node's home, and its signatures, as the registry has them.
-fn copied(scene: &Scene, name: &str) -> Directory {
+pub fn copied(scene: &Scene, name: &str) -> Directory {
     let mut layout = Directory::new(Path::new(&scene.node.path("..")).join(name));
     layout.manifest(Some("v1"), &scene.image);
     let signatures = scene.run("ls --output json").json();

@@ -1,7 +1,7 @@
 //! `pratique blob`: files that lie in no registry, signed and verified by a signature in a file beside them.
 
 mod inspect;
-mod sign;
+pub(super) mod sign;
 mod verify;
 
 use std::fs::File;

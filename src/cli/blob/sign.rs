@@ -83,14 +83,7 @@ pub(in crate::cli) fn write(target: &Path, envelope: &[u8], existing: Existing) 
 /// The file for the signature. A name that `verify` would not take for one of this format is refused.
 fn target(file: &Path, directory: Option<&Path>, signature: Option<&Path>, format: Format) -> Result<PathBuf, Failure> {
     if let Some(signature) = signature {
-        return match format_of(signature)? {
-            named if named == format => Ok(signature.to_owned()),
-            named => {
-                let message = format!("{} is the name of a {named} signature, not of {format}", signature.display());
-                let remedy = Some("name the format with `--signature-format`".to_owned());
-                Err(Failure { remedy, ..Failure::usage("signature-format-mismatch", message) })
-            }
-        };
+        return check_name(signature, format).map(|()| signature.to_owned());
     }
     if is_stdin(file) {
         let message = "what comes from the standard input has no name to put beside its signature".to_owned();
@@ -98,6 +91,18 @@ fn target(file: &Path, directory: Option<&Path>, signature: Option<&Path>, forma
         return Err(Failure { remedy, ..Failure::usage("signature-without-name", message) });
     }
     Ok(beside(file, directory, format))
+}
+
+/// Whether the name is one of a signature in this format.
+pub(in crate::cli) fn check_name(signature: &Path, format: Format) -> Result<(), Failure> {
+    match format_of(signature)? {
+        named if named == format => Ok(()),
+        named => {
+            let message = format!("{} is the name of a {named} signature, not of {format}", signature.display());
+            let remedy = Some("name the format with `--signature-format`".to_owned());
+            Err(Failure { remedy, ..Failure::usage("signature-format-mismatch", message) })
+        }
+    }
 }
 
 /// `NAME.jws.sig` or `NAME.cose.sig`, in this directory or in that of the file.

@@ -1,0 +1,53 @@
+//! `pratique descriptor`: what an image is, for somebody who signs it without asking the place where it lies.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::exit::{Exit, Failure};
+use super::notation_dir::NotationDirArgument;
+use super::place::{PlaceArguments, Target};
+use super::sign::unwritable;
+use super::{Output, output};
+use crate::config::{Existing, write_whole};
+use crate::oci::Descriptor;
+use crate::verify::Check;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
+    /// containerd:[NAMESPACE/]REFERENCE.
+    image: String,
+    /// The file for the descriptor; stdout without it. What is there is replaced.
+    #[arg(long, value_name = "FILE")]
+    output_file: Option<PathBuf>,
+    #[command(flatten)]
+    places: PlaceArguments,
+    #[command(flatten)]
+    notation_dir: NotationDirArgument,
+}
+
+/// A descriptor is JSON for programs, whatever form is asked for.
+pub(super) async fn run(arguments: Arguments, _: Output) -> Result<Exit, Failure> {
+    let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
+    let target = Target::resolve(&arguments.places.open(insecure)?, &arguments.image).await?;
+    output::warn_about_tag(&target.location, "describes");
+    let descriptor = describe(&target).await?;
+    match arguments.output_file {
+        None => output::print(Output::Json, &descriptor, String::new),
+        Some(path) => {
+            let mut bytes = serde_json::to_vec(&descriptor).map_err(|error| unwritable(&path, &error.into()))?;
+            bytes.push(b'\n');
+            write_whole(&path, &bytes, Existing::Replace).map_err(|error| unwritable(&path, &error))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// What the manifest's own bytes come to: a header, or an entry of a list, may tell something else.
+async fn describe(target: &Target) -> Result<Descriptor, Failure> {
+    let manifest = target.place.source().manifest(&target.repository, &target.descriptor).await;
+    let manifest = manifest.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
+    let size = manifest.bytes().len() as u64;
+    Ok(Descriptor { size, ..target.descriptor.bare() })
+}
