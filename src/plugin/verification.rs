@@ -172,7 +172,8 @@ impl Request for SignatureRequest<'_> {
 #[serde(rename_all = "camelCase")]
 struct SignatureAnswer {
     verification_results: BTreeMap<String, Verified>,
-    /// Plugins in Go write `null` for none.
+    /// Plugins in Go write `null` for none. The member itself must be there.
+    #[serde(deserialize_with = "Option::deserialize")]
     processed_attributes: Option<BTreeSet<String>>,
 }
 
@@ -181,4 +182,22 @@ struct Verified {
     success: bool,
     #[serde(default)]
     reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::parse_json;
+
+    #[test]
+    fn nothing_processed_may_be_null_and_must_be_said() {
+        let read = |rest: &str| {
+            let text = format!(r#"{{"verificationResults":{{}}{rest}}}"#);
+            parse_json::<SignatureAnswer>(text.as_bytes()).map(|answer| answer.processed_attributes.unwrap_or_default())
+        };
+        assert!(read(r#","processedAttributes":null"#).unwrap().is_empty());
+        assert_eq!(read(r#","processedAttributes":["a"]"#).unwrap().len(), 1);
+        read("").unwrap_err();
+        read(r#","processedAttributes":7"#).unwrap_err();
+    }
 }
