@@ -341,4 +341,33 @@ mod tests {
             assert_eq!(code(&envelope(&PROTECTED.replacen(from, to, 1))), expected, "{to}");
         }
     }
+
+    /// By the protected headers of signatures that notation made.
+    #[test]
+    fn what_is_signed_is_encoded_as_notation_encodes_it() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/envelopes");
+        let mut compared = Vec::new();
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            if !name.starts_with("cli-") || path.extension().is_none_or(|extension| extension != "jws") {
+                continue;
+            }
+            let envelope: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            let theirs = BASE64_URL_SAFE_NO_PAD.decode(envelope["protected"].as_str().unwrap()).unwrap();
+            let header: serde_json::Value = serde_json::from_slice(&theirs).unwrap();
+            if header[SIGNING_SCHEME] != "notary.x509" {
+                continue;
+            }
+            let time = |name: &str| header[name].as_str().map(|time| time.parse().unwrap());
+            let algorithm = algorithm_of(header["alg"].as_str().unwrap()).unwrap();
+            let ours = protected_header(algorithm, time(SIGNING_TIME).unwrap(), time(EXPIRY));
+            assert_eq!(String::from_utf8(ours).unwrap(), String::from_utf8(theirs).unwrap(), "{name}");
+            compared.push((algorithm, time(EXPIRY).is_some()));
+        }
+        for (name, algorithm) in ALGORITHMS {
+            assert!(compared.iter().any(|(known, _)| *known == algorithm), "none with {name}");
+        }
+        assert!(compared.iter().any(|(_, expires)| *expires), "none that expires");
+    }
 }

@@ -360,6 +360,13 @@ mod tests {
         assert_eq!(code(read("certificates/rsa2048-sha1.pem")), "certificate-hash-forbidden");
     }
 
+    /// The reference implementation counts the modulus in whole bytes, and takes 2047 bits for 2048.
+    #[test]
+    fn a_modulus_is_counted_to_the_bit() {
+        assert_eq!(code(read("certificates/rsa2048-sha256.pem")), "good");
+        assert_eq!(code(read("certificates/rsa2047-sha256.pem")), "key-size-unsupported");
+    }
+
     #[test]
     fn extensions_that_the_profile_does_not_name_are_not_evaluated() {
         let unknown = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.99999.1");

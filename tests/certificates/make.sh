@@ -32,6 +32,8 @@ openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out "$key"
 for hash in sha256 sha512; do make "rsa1024-$hash" $hash; done
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2560 -out "$key"
 make rsa2560-sha256 sha256
+openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2047 -out "$key"
+make rsa2047-sha256 sha256
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:secp256k1 -out "$key"
 make secp256k1-sha256 sha256
 openssl genpkey -algorithm ED25519 -out "$key"

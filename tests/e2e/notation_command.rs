@@ -139,6 +139,8 @@ sign --insecure-registry -e 1500ms IMAGE
 sign --insecure-registry -m io.cncf.notary.x=1 IMAGE
 sign --insecure-registry --signature-format pgp IMAGE
 sign --insecure-registry REPOSITORY:none
+sign --insecure-registry --allow-referrers-api --force-referrers-tag IMAGE
+sign --insecure-registry --allow-referrers-api REPOSITORY:v1
 sign --insecure-registry REPOSITORY:v1
 ";
 
@@ -161,6 +163,9 @@ verify --insecure-registry REPOSITORY
 verify --insecure-registry team
 verify --insecure-registry -m build=7 IMAGE
 verify --insecure-registry -m build=8 IMAGE
+verify --insecure-registry --allow-referrers-api IMAGE
+list --insecure-registry --allow-referrers-api IMAGE
+inspect --insecure-registry --allow-referrers-api -o json IMAGE
 verify --insecure-registry -m build IMAGE
 verify --insecure-registry --max-signatures 0 IMAGE
 verify --insecure-registry REPOSITORY@sha256:0000000000000000000000000000000000000000000000000000000000000000
