@@ -9,13 +9,14 @@ use serde::Serialize;
 use super::blob::sign::check_name;
 use super::exit::{Exit, Failure};
 use super::place::{PlaceArguments, Target};
-use super::signing::{SigningArguments, Stamped};
+use super::signing::{Signature, SigningArguments, Stamped};
 use super::verify::read_descriptor;
 use super::{Output, output};
 use crate::config::{Existing, write_whole};
 use crate::oci::{Descriptor, Location, Repository, media_type};
 use crate::sign::Signed;
 use crate::source::{Sink, SourceError};
+use crate::verify::Problem;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -64,10 +65,10 @@ async fn in_place(
     let insecure = signing.directory.insecure_registries().map_err(|error| Failure::of(&error))?;
     let target = Target::resolve(&places.open(insecure)?, image).await?;
     output::warn_about_tag(&target.location, "signs");
-    let (signed, stamped) = signing.sign(&target.descriptor).await?;
-    let stored = store(target.place.sink(), &target.repository, &target.descriptor, &signed).await;
+    let made = signing.sign(&target.descriptor).await?;
+    let stored = store(target.place.sink(), &target.repository, &target.descriptor, &made.signed).await;
     stored.map_err(|error| Failure::of(&error))?;
-    report(output, &target.pinned(), &signed, stamped);
+    report(output, &target.pinned(), made);
     Ok(Exit::Done)
 }
 
@@ -92,13 +93,13 @@ async fn detached(
     let artifact = read_descriptor(descriptor)?;
     let signing = signing.open()?;
     check_name(signature, signing.format)?;
-    let (signed, timestamp) = signing.sign(&artifact.bare()).await?;
+    let Signature { signed, timestamp, warnings } = signing.sign(&artifact.bare()).await?;
     write_whole(signature, signed.envelope.bytes(), Existing::Keep).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => taken(signature),
         _ => unwritable(signature, &error),
     })?;
     let (signature, envelope) = (signature.display().to_string(), signed.envelope.descriptor());
-    let report = DetachedReport { artifact: &artifact, signature, envelope, timestamp };
+    let report = DetachedReport { artifact: &artifact, signature, envelope, timestamp, warnings };
     output::print(output, &report, || {
         let stamped = report.timestamp.as_ref().map(|stamped| format!("\n  {stamped}")).unwrap_or_default();
         format!("signed {}\n  signature   {}{stamped}", report.artifact.digest, report.signature)
@@ -137,6 +138,8 @@ struct DetachedReport<'a> {
     envelope: &'a Descriptor,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<Stamped>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Problem>,
 }
 
 #[derive(Serialize)]
@@ -147,14 +150,18 @@ struct Report<'a> {
     envelope: &'a Descriptor,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<Stamped>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Problem>,
 }
 
-fn report(output: Output, reference: &Location, signed: &Signed, timestamp: Option<Stamped>) {
+fn report(output: Output, reference: &Location, made: Signature) {
+    let Signature { signed, timestamp, warnings } = made;
     let report = Report {
         reference: reference.to_string(),
         signature: signed.manifest.descriptor(),
         envelope: signed.envelope.descriptor(),
         timestamp,
+        warnings,
     };
     output::print(output, &report, || {
         let signature = format!("{}, {}", report.signature.digest, report.envelope.media_type);

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
+use super::output;
 use super::revocation::as_notation_asks;
 use super::signing_key::{HeldKey, Made, SigningKeyArguments};
 use super::verify::{metadata, pair};
@@ -19,12 +20,12 @@ use crate::config::NotationDir;
 use crate::envelope::Format;
 use crate::judge::Gathering;
 use crate::oci::Descriptor;
-use crate::pki::{Certificate, Stamp};
+use crate::pki::{Certificate, Renewal, Stamp};
 use crate::policy::StoreKind;
 use crate::remedy::printable;
 use crate::sign::{SignError, SignRequest, Signed, Unsealed};
 use crate::stamping::{StampingError, TimestampAuthority};
-use crate::verify::{Standing, State};
+use crate::verify::{Problem, Standing, State};
 
 #[derive(Debug, Args)]
 pub(super) struct SigningArguments {
@@ -81,23 +82,39 @@ pub(super) struct Signing {
 }
 
 impl Signing {
-    /// A signature of this artifact, made now.
-    pub(super) async fn sign(&self, artifact: &Descriptor) -> Result<(Signed, Option<Stamped>), Failure> {
+    /// A signature of this artifact, made now. Whoever has to renew a certificate is told on the way.
+    pub(super) async fn sign(&self, artifact: &Descriptor) -> Result<Signature, Failure> {
         let user_metadata = self.user_metadata.clone();
         let request = SignRequest { format: self.format, user_metadata, expiry: self.expiry, now: clock::now() };
         let made = self.key.sign(artifact, &request).map_err(|error| match error {
             error if error.is_of_the_key() => Failure::of(&error),
             error => Failure::usage_of(&error),
         })?;
-        match (made, &self.authority) {
+        let warnings = renewals(made.chain(), request.now);
+        let (signed, timestamp) = match (made, &self.authority) {
             (Made::Unsealed(unsealed), Some(authority)) => {
-                authority.stamp(*unsealed).await.map(|(signed, stamped)| (signed, Some(stamped)))
+                authority.stamp(*unsealed).await.map(|(signed, stamped)| (signed, Some(stamped)))?
             }
-            (Made::Unsealed(unsealed), None) => Ok((unsealed.seal(), None)),
-            (Made::Whole(signed), None) => Ok((*signed, None)),
-            (Made::Whole(_), Some(_)) => Err(stamps_itself()),
-        }
+            (Made::Unsealed(unsealed), None) => (unsealed.seal(), None),
+            (Made::Whole(signed, _), None) => (*signed, None),
+            (Made::Whole(..), Some(_)) => return Err(stamps_itself()),
+        };
+        Ok(Signature { signed, timestamp, warnings })
     }
+}
+
+/// A signature that was made, and what there is to say about it.
+pub(super) struct Signature {
+    pub(super) signed: Signed,
+    pub(super) timestamp: Option<Stamped>,
+    pub(super) warnings: Vec<Problem>,
+}
+
+/// What is to be said about a chain that signs: which of its certificates ends first, if it is time to renew it.
+fn renewals(chain: &[Certificate], now: Timestamp) -> Vec<Problem> {
+    let due = Renewal::first_of(chain, now).map(|renewal| Problem::of(&renewal));
+    due.iter().for_each(output::problem);
+    due.into_iter().collect()
 }
 
 /// Nothing is added to an envelope that a plugin has made (Notary plugin specification, FAQ).

@@ -13,7 +13,7 @@ use super::plugins::folder;
 use super::verify::{pair, unique};
 use crate::config::{NotationDir, SigningKey, SigningKeyError};
 use crate::oci::Descriptor;
-use crate::pki::{InvalidTokenUri, TokenUri};
+use crate::pki::{Certificate, Chain, InvalidTokenUri, TokenUri};
 use crate::plugin::{EnvelopePlugin, PluginKey, SigningPlugin};
 use crate::sign::{SignError, SignRequest, Signed, Signer, Unsealed, prepare};
 
@@ -71,8 +71,18 @@ pub(super) enum HeldKey {
 pub(super) enum Made<'k> {
     /// With room for a time-stamp.
     Unsealed(Box<Unsealed<'k>>),
-    /// Whole, as a plugin has made it.
-    Whole(Box<Signed>),
+    /// Whole, as a plugin has made it, with the certificates that it carries.
+    Whole(Box<Signed>, Chain),
+}
+
+impl Made<'_> {
+    /// The certificates of whoever signed, leaf first.
+    pub(super) fn chain(&self) -> &[Certificate] {
+        match self {
+            Self::Unsealed(unsealed) => unsealed.chain(),
+            Self::Whole(_, chain) => chain.certificates(),
+        }
+    }
 }
 
 impl HeldKey {
@@ -91,7 +101,9 @@ impl HeldKey {
     pub(super) fn sign(&self, artifact: &Descriptor, request: &SignRequest) -> Result<Made<'_>, SignError> {
         match self {
             Self::Signer(signer) => prepare(artifact, request, signer.as_ref()).map(Box::new).map(Made::Unsealed),
-            Self::Envelopes(plugin) => plugin.sign(artifact, request).map(Box::new).map(Made::Whole),
+            Self::Envelopes(plugin) => {
+                plugin.sign(artifact, request).map(|(signed, chain)| Made::Whole(Box::new(signed), chain))
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod pem;
 mod private_key;
 mod profile;
 mod received;
+mod renewal;
 pub mod revocation;
 mod signed;
 mod subject_pattern;
@@ -36,6 +37,7 @@ pub use name::{DistinguishedName, MAX_NAME_SIZE};
 pub use pem::InvalidPem;
 pub use private_key::{PrivateKey, PrivateKeyError};
 pub use profile::ProfileViolation;
+pub use renewal::{RENEWAL_TIME, Renewal};
 pub use signed::X509SignatureError;
 pub use subject_pattern::{InvalidPattern, MAX_PATTERN_LENGTH, SubjectPattern};
 pub use timestamp::{

@@ -236,6 +236,11 @@ pub struct Unsealed<'s> {
 }
 
 impl Unsealed<'_> {
+    /// The certificates of whoever signed, leaf first.
+    pub fn chain(&self) -> &[Certificate] {
+        self.signer.chain()
+    }
+
     /// The same, in a manifest of the older form, whose type is that of its config: notation 1.3 sees no other in an image
     /// layout.
     #[must_use]

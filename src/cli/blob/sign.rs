@@ -9,11 +9,12 @@ use serde::Serialize;
 
 use super::{describe_file, format_of, is_stdin};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::signing::{Signing, SigningArguments, Stamped};
+use crate::cli::signing::{Signature, Signing, SigningArguments, Stamped};
 use crate::cli::{Output, output};
 use crate::config::{Existing, write_whole};
 use crate::envelope::Format;
 use crate::oci::{Descriptor, media_type};
+use crate::verify::Problem;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -58,6 +59,7 @@ pub(in crate::cli) struct Made {
     pub(in crate::cli) blob: Descriptor,
     pub(in crate::cli) envelope: Vec<u8>,
     pub(in crate::cli) stamped: Option<Stamped>,
+    pub(in crate::cli) warnings: Vec<Problem>,
 }
 
 /// Signs the file as it is now: it is read once, by the hash of the key.
@@ -68,8 +70,8 @@ pub(in crate::cli) async fn make(file: &Path, media_type: &str, signing: &Signin
         return Err(Failure { remedy, ..Failure::usage("media-type-malformed", message) });
     }
     let blob = describe_file(file, signing.key.signer()?.algorithm().hash(), media_type)?;
-    let (signed, stamped) = signing.sign(&blob).await?;
-    Ok(Made { blob, envelope: signed.envelope.bytes().to_vec(), stamped })
+    let Signature { signed, timestamp: stamped, warnings } = signing.sign(&blob).await?;
+    Ok(Made { blob, envelope: signed.envelope.bytes().to_vec(), stamped, warnings })
 }
 
 /// Puts an envelope at this path, whole or not at all.
@@ -134,6 +136,8 @@ struct Report<'a> {
     blob: &'a Descriptor,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<Stamped>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Problem>,
 }
 
 fn report(output: Output, file: &Path, target: &Path, format: Format, made: Made) {
@@ -143,6 +147,7 @@ fn report(output: Output, file: &Path, target: &Path, format: Format, made: Made
         media_type: format.media_type(),
         blob: &made.blob,
         timestamp: made.stamped,
+        warnings: made.warnings,
     };
     output::print(output, &report, || {
         let Descriptor { digest, size, media_type, .. } = report.blob;

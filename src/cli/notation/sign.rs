@@ -44,8 +44,8 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     block_on(async {
         let artifact = Artifact::resolve(parsed, "sign", TAGS_MOVE).await?;
         let signed = match key.sign(&artifact.descriptor, &request).map_err(|error| refused(&error))? {
-            Made::Whole(_) if authority.is_some() => return Err(Refusal::from_failure(stamps_itself())),
-            Made::Whole(signed) => *signed,
+            Made::Whole(..) if authority.is_some() => return Err(Refusal::from_failure(stamps_itself())),
+            Made::Whole(signed, _) => *signed,
             Made::Unsealed(unsealed) => {
                 let unsealed = match artifact.place {
                     Place::Registry(_) => unsealed.with_agent(SIGNING_AGENT),

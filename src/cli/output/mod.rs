@@ -16,7 +16,7 @@ use super::Output;
 use super::exit::{Exit, Failure};
 use crate::oci::Location;
 use crate::remedy::{is_unprintable, printable};
-use crate::verify::{Answer, Check, Finding, Verdict};
+use crate::verify::{Answer, Check, Finding, Problem, Verdict};
 
 /// A result, as text or as JSON.
 pub(super) fn print<T: Serialize>(output: Output, result: &T, text: impl FnOnce() -> String) {
@@ -80,6 +80,13 @@ pub(super) fn warn_about_tag(location: &Location, does: &str) {
 /// Something that is done all the same, and that somebody should know of.
 pub(super) fn warning(text: &str) {
     to_stderr(&format!("warning: {}", printable(text)));
+}
+
+/// The same, of something that has a code: one line.
+pub(super) fn problem(problem: &Problem) {
+    let Problem { code, message, remedy } = problem;
+    let remedy = remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
+    to_stderr(&format!("warning [{code}]: {}", printable(&format!("{message}{remedy}"))));
 }
 
 /// A sentence about what to do.

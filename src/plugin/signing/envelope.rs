@@ -12,6 +12,7 @@ use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
 use crate::envelope::{Envelope, Payload};
 use crate::oci::media_type::NOTARY_PAYLOAD;
 use crate::oci::{Blob, Descriptor, JsonMembers, parse_json};
+use crate::pki::Chain;
 use crate::plugin::contract::{CONTRACT_VERSION, PluginConfig, Request};
 use crate::plugin::error::{PluginError, PluginFault};
 use crate::remedy::{excerpt, one_line};
@@ -34,8 +35,8 @@ impl EnvelopePlugin {
         Self { held }
     }
 
-    /// A signature of an image.
-    pub fn sign(&self, artifact: &Descriptor, request: &SignRequest) -> Result<Signed, SignError> {
+    /// A signature of an image, and the certificates that it carries.
+    pub fn sign(&self, artifact: &Descriptor, request: &SignRequest) -> Result<(Signed, Chain), SignError> {
         let holder = |error| SignError::Holder(HolderError::new(error));
         let payload = payload(artifact, &request.user_metadata)?;
         let expiry = request.expiry.map(|expiry| u64::try_from(expiry.as_secs()).map_err(|_| SignError::Expiry));
@@ -52,9 +53,10 @@ impl EnvelopePlugin {
         sound.chain().check_validity(request.now).map_err(|error| SignError::NotValidNow(error.to_string()))?;
         let blob = Blob::of(media_type, bytes);
         let signing_time = envelope.signed_attributes().signing_time;
-        let (chain, annotations) = (sound.chain().certificates(), made.annotations.unwrap_or_default());
-        Signed::storing_annotated(blob, artifact, chain, signing_time, &annotations)
-            .map_err(|key| holder(self.held.fault(PluginFault::Annotation(excerpt(&key)))))
+        let (chain, annotations) = (sound.into_chain(), made.annotations.unwrap_or_default());
+        let signed = Signed::storing_annotated(blob, artifact, chain.certificates(), signing_time, &annotations)
+            .map_err(|key| holder(self.held.fault(PluginFault::Annotation(excerpt(&key)))))?;
+        Ok((signed, chain))
     }
 
     fn generate(
