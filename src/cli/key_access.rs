@@ -11,8 +11,8 @@ use super::output;
 use crate::clock;
 use crate::keys::token::{DEFAULT_TIME, Login, Token};
 use crate::keys::{Passphrase, PassphraseSource, is_exposed};
-use crate::pki::{Certificate, PrivateKey, PrivateKeyError, TokenUri};
-use crate::sign::{LocalKey, Signer};
+use crate::pki::{Certificate, Chain, PrivateKey, PrivateKeyError, TokenUri};
+use crate::sign::{KeyMismatch, LocalKey, Signer};
 
 /// How to get at a key that is locked.
 #[derive(Debug, Args)]
@@ -57,6 +57,29 @@ impl Default for KeyAccess {
 }
 
 impl KeyAccess {
+    /// Without a way to get at one that is locked: for whoever only looks.
+    pub(super) fn none() -> Self {
+        Self { warns: true, ..Self::default() }
+    }
+
+    /// The certificates that the key in a file would sign with. Whether they belong to it is seen as well, unless it is
+    /// encrypted.
+    pub(super) fn check_files(&self, key_path: &Path, certificate_path: &Path) -> Result<(), Failure> {
+        let pem = read(key_path)?;
+        self.warn_if_exposed(key_path);
+        let certificates = read_certificates(certificate_path)?;
+        let checked = match PrivateKey::from_pem(&pem) {
+            Err(PrivateKeyError::Encrypted) => {
+                Chain::code_signing(certificates).map(|_| ()).map_err(KeyMismatch::Chain)
+            }
+            key => {
+                let key = key.map_err(|error| Failure::of(&error).in_file(key_path))?;
+                LocalKey::new(key, certificates).map(|_| ())
+            }
+        };
+        checked.map_err(|error| Failure::of(&error).in_file(certificate_path))
+    }
+
     /// The key in a file, unlocked where it is encrypted.
     pub(super) fn open_files(&self, key_path: &Path, certificate_path: &Path) -> Result<LocalKey, Failure> {
         let pem = read(key_path)?;
@@ -108,7 +131,7 @@ impl KeyAccess {
     }
 }
 
-fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
+pub(super) fn read_certificates(path: &Path) -> Result<Vec<Certificate>, Failure> {
     Certificate::read_all(&read(path)?).map_err(|error| Failure::of(&error).in_file(path))
 }
 

@@ -7,6 +7,8 @@ mod attach;
 mod attaching;
 mod blob;
 mod cert;
+mod certificate_summary;
+mod confirm;
 mod copy;
 mod crl;
 mod descriptor;
@@ -15,6 +17,7 @@ mod enroll;
 mod exit;
 mod inspect;
 mod install;
+mod key;
 mod key_access;
 mod ls;
 mod notation;
@@ -88,7 +91,10 @@ enum Command {
     Ls(place::ListArguments),
     /// Show what the signatures of an image say, without judging them.
     Inspect(place::ListArguments),
-    /// Add trust anchors; make certificates for testing.
+    /// List the keys that sign here, add and take them away, choose the default.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Add, list and remove trust anchors; make certificates for testing.
     #[command(subcommand)]
     Cert(cert::Command),
     /// Begin, put in force and show the trust policy for images.
@@ -172,6 +178,7 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Rm(arguments) => block_on(rm::run(arguments, output)),
         Command::Ls(arguments) => block_on(ls::run(arguments, output)),
         Command::Inspect(arguments) => block_on(inspect::run(arguments, output)),
+        Command::Key(command) => key::run(command, output),
         Command::Cert(command) => cert::run(command, output),
         Command::Policy(command) => policy::run(command, output),
         Command::Blob(command) => block_on(blob::run(command, output)),

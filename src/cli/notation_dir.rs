@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::config::NotationDir;
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct NotationDirArgument {
     /// The directory with trust policy, trust stores and keys, laid out as notation lays it out.
     #[arg(long = "notation-dir", value_name = "DIR", env = "PRATIQUE_NOTATION_DIR", default_value = "/etc/pratique")]

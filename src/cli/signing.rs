@@ -82,7 +82,7 @@ pub(super) struct Signing {
 }
 
 impl Signing {
-    /// A signature of this artifact, made now. Whoever has to renew a certificate is told on the way.
+    /// A signature of this artifact, made now. Of its certificates the one that ends first is warned about in time.
     pub(super) async fn sign(&self, artifact: &Descriptor) -> Result<Signature, Failure> {
         let user_metadata = self.user_metadata.clone();
         let request = SignRequest { format: self.format, user_metadata, expiry: self.expiry, now: clock::now() };
@@ -90,7 +90,7 @@ impl Signing {
             error if error.is_of_the_key() => Failure::of(&error),
             error => Failure::usage_of(&error),
         })?;
-        let warnings = renewals(made.chain(), request.now);
+        let renewal = Renewal::first_of(made.chain(), request.now);
         let (signed, timestamp) = match (made, &self.authority) {
             (Made::Unsealed(unsealed), Some(authority)) => {
                 authority.stamp(*unsealed).await.map(|(signed, stamped)| (signed, Some(stamped)))?
@@ -99,6 +99,8 @@ impl Signing {
             (Made::Whole(signed, _), None) => (*signed, None),
             (Made::Whole(..), Some(_)) => return Err(stamps_itself()),
         };
+        let warnings: Vec<Problem> = renewal.iter().map(Problem::of).collect();
+        warnings.iter().for_each(output::problem);
         Ok(Signature { signed, timestamp, warnings })
     }
 }
@@ -108,13 +110,6 @@ pub(super) struct Signature {
     pub(super) signed: Signed,
     pub(super) timestamp: Option<Stamped>,
     pub(super) warnings: Vec<Problem>,
-}
-
-/// What is to be said about a chain that signs: which of its certificates ends first, if it is time to renew it.
-fn renewals(chain: &[Certificate], now: Timestamp) -> Vec<Problem> {
-    let due = Renewal::first_of(chain, now).map(|renewal| Problem::of(&renewal));
-    due.iter().for_each(output::problem);
-    due.into_iter().collect()
 }
 
 /// Nothing is added to an envelope that a plugin has made (Notary plugin specification, FAQ).

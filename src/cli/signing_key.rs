@@ -116,10 +116,7 @@ pub(super) fn open(
     plugin_config: BTreeMap<String, String>,
     access: &KeyAccess,
 ) -> Result<HeldKey, Failure> {
-    let entry = directory.signing_key(name).map_err(|error| match error {
-        SigningKeyError::Unknown { .. } | SigningKeyError::NoDefault => Failure::usage_of(&error),
-        error => Failure::of(&error),
-    })?;
+    let entry = directory.signing_key(name).map_err(|error| failure(&error))?;
     match entry.key() {
         SigningKey::Files { key, certificates } => Ok(HeldKey::Signer(Box::new(access.open_files(key, certificates)?))),
         SigningKey::Token { uri, certificates } => access.open_token(uri, certificates.as_deref()).map(HeldKey::Signer),
@@ -128,6 +125,16 @@ pub(super) fn open(
             config.extend(plugin_config);
             open_plugin(directory, PluginKey { plugin: plugin.clone(), id: id.clone(), config })
         }
+    }
+}
+
+/// Whoever names a key that there is not, or one that there is already, is told so as wrong usage.
+pub(super) fn failure(error: &SigningKeyError) -> Failure {
+    match error {
+        SigningKeyError::Unknown { .. } | SigningKeyError::NoDefault | SigningKeyError::Taken { .. } => {
+            Failure::usage_of(error)
+        }
+        error => Failure::of(error),
     }
 }
 

@@ -12,6 +12,7 @@ mod notation_dir;
 mod plugins;
 mod revocation;
 mod signing_keys;
+mod stored_certificates;
 mod trust_store;
 mod value;
 
@@ -25,4 +26,5 @@ pub use notation_dir::{ImportError, InvalidName, LoadError, NotationDir, PolicyK
 pub use plugins::PluginConfig;
 pub use revocation::RevocationConfig;
 pub use signing_keys::{SigningKey, SigningKeyEntry, SigningKeyError, SigningKeys};
+pub use stored_certificates::{StoredCertificates, names_in};
 pub use trust_store::{is_certificate_file_name, load as load_trust_store};

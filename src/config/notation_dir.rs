@@ -154,6 +154,13 @@ impl Remedy for ImportError {
 #[error("the name `{0}` is not made of letters, digits, `_`, `-` and `.`, or is dots alone")]
 pub struct InvalidName(String);
 
+impl InvalidName {
+    /// Whether this may become part of a path, or name a key.
+    pub fn check(name: &str) -> Result<(), Self> {
+        if is_safe_name(name) { Ok(()) } else { Err(Self(excerpt(name))) }
+    }
+}
+
 impl Remedy for InvalidName {
     fn code(&self) -> Code {
         Code("invalid-name")
@@ -298,9 +305,7 @@ impl NotationDir {
     }
 
     fn local_file(&self, name: &str, extension: &str) -> Result<PathBuf, InvalidName> {
-        if !is_safe_name(name) {
-            return Err(InvalidName(excerpt(name)));
-        }
+        InvalidName::check(name)?;
         Ok(self.path.join("localkeys").join(format!("{name}.{extension}")))
     }
 

@@ -123,8 +123,10 @@ impl Remedy for SigningKeyError {
         match self {
             Self::File(error) => error.remedy(),
             Self::Entry { path, .. } => Some(format!("mend {}", path.display())),
-            Self::Unknown { .. } => Some("see the names of keys in `signingkeys.json`".into()),
-            Self::NoDefault => Some("name a key with `--key`, or make one the `default` of `signingkeys.json`".into()),
+            Self::Unknown { .. } => Some("see the names of keys with `pratique key ls`".into()),
+            Self::NoDefault => {
+                Some("name a key with `--key`, or make one the default with `pratique key default NAME`".into())
+            }
             Self::Taken { .. } | Self::EmptyName => Some("choose another name".into()),
             Self::NotUtf8(_) => Some("move the file to a path of plain letters".into()),
             Self::Write { .. } => None,
@@ -178,6 +180,21 @@ impl NotationDir {
     ) -> Result<(), SigningKeyError> {
         let (key, certificates) = (absolute(key)?, absolute(certificates)?);
         self.add_entry(name, json!({"name": name, "keyPath": key, "certPath": certificates}), default)
+    }
+
+    /// Adds a key on a PKCS #11 token, with its certificates where they are not on the token. The URI stays as it was written.
+    pub fn add_token_key(
+        &self,
+        name: &str,
+        uri: &TokenUri,
+        certificates: Option<&Path>,
+        default: bool,
+    ) -> Result<(), SigningKeyError> {
+        let mut entry = json!({"name": name, "keyPath": uri.as_str()});
+        if let (Some(members), Some(certificates)) = (entry.as_object_mut(), certificates) {
+            members.insert("certPath".into(), absolute(certificates)?.into());
+        }
+        self.add_entry(name, entry, default)
     }
 
     /// Adds a key that a plugin holds, by the plugin's name for it, and makes it the default one where asked to.
@@ -422,6 +439,23 @@ mod tests {
         assert_eq!(document["keys"][1], before["keys"][1]);
         let again = notation.add_signing_key("new", Path::new("/a"), Path::new("/b"), false).unwrap_err();
         assert_eq!(again.code(), Code("signing-key-taken"));
+    }
+
+    #[test]
+    fn a_key_on_a_token_keeps_its_uri_as_it_was_written() {
+        let (directory, notation) = directory_with(KEYS);
+        let uri: TokenUri = "pkcs11:token=card;object=release?module-path=/usr/lib/hsm.so".parse().unwrap();
+        notation.add_token_key("card", &uri, None, false).unwrap();
+        notation.add_token_key("file", &uri, Some(Path::new("/keys/a.crt")), true).unwrap();
+        let key = |name: &str| notation.signing_key(Some(name)).unwrap().key().clone();
+        assert_eq!(key("card"), SigningKey::Token { uri: Box::new(uri.clone()), certificates: None });
+        let certificates = Some("/keys/a.crt".into());
+        assert_eq!(key("file"), SigningKey::Token { uri: Box::new(uri), certificates });
+        let text = fs::read_to_string(directory.path().join("signingkeys.json")).unwrap();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let uri = "pkcs11:token=card;object=release?module-path=/usr/lib/hsm.so";
+        assert_eq!(document["keys"][2], json!({"name": "card", "keyPath": uri}));
+        assert_eq!(document["default"], "file");
     }
 
     #[test]

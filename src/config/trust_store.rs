@@ -35,10 +35,7 @@ pub fn load(directory: &Path, store: &TrustStore) -> Result<Vec<Certificate>, St
     loading.check_directory()?;
     let mut anchors = Vec::new();
     for path in loading.certificate_files()? {
-        for certificate in loading.read_certificates(&path)? {
-            loading.check_anchor(&certificate, &path)?;
-            anchors.push(certificate);
-        }
+        anchors.extend(loading.read_anchors(&path)?);
         if anchors.len() > MAX_ANCHORS {
             return Err(loading.too_large(&format!("holds more than {MAX_ANCHORS} certificates")));
         }
@@ -53,13 +50,13 @@ pub fn is_certificate_file_name(name: &OsStr) -> bool {
 }
 
 /// The store being loaded, for the messages.
-struct Loading<'a> {
-    directory: &'a Path,
-    store: &'a TrustStore,
+pub(super) struct Loading<'a> {
+    pub(super) directory: &'a Path,
+    pub(super) store: &'a TrustStore,
 }
 
 impl Loading<'_> {
-    fn check_directory(&self) -> Result<(), StoreProblem> {
+    pub(super) fn check_directory(&self) -> Result<(), StoreProblem> {
         let metadata = match fs::symlink_metadata(self.directory) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.missing()),
@@ -81,20 +78,27 @@ impl Loading<'_> {
 
     /// The files to read, sorted by name.
     fn certificate_files(&self) -> Result<Vec<PathBuf>, StoreProblem> {
-        let unreadable = |error: io::Error| self.unreadable(self.directory, &error.into());
-        let mut files = Vec::new();
-        for (count, entry) in fs::read_dir(self.directory).map_err(unreadable)?.enumerate() {
-            if count >= MAX_ANCHORS {
-                return Err(self.too_large(&format!("has more than {MAX_ANCHORS} entries")));
-            }
-            files.extend(self.certificate_file(&entry.map_err(unreadable)?)?);
-        }
+        let files = self.entries()?.into_iter().filter_map(|entry| self.certificate_file(&entry).transpose());
+        let mut files = files.collect::<Result<Vec<_>, _>>()?;
         files.sort_unstable();
         Ok(files)
     }
 
+    /// What stands in the directory.
+    pub(super) fn entries(&self) -> Result<Vec<DirEntry>, StoreProblem> {
+        let unreadable = |error: io::Error| self.unreadable(self.directory, &error.into());
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.directory).map_err(unreadable)? {
+            if entries.len() >= MAX_ANCHORS {
+                return Err(self.too_large(&format!("has more than {MAX_ANCHORS} entries")));
+            }
+            entries.push(entry.map_err(unreadable)?);
+        }
+        Ok(entries)
+    }
+
     /// The path of a certificate file, or nothing for what is ignored.
-    fn certificate_file(&self, entry: &DirEntry) -> Result<Option<PathBuf>, StoreProblem> {
+    pub(super) fn certificate_file(&self, entry: &DirEntry) -> Result<Option<PathBuf>, StoreProblem> {
         let path = entry.path();
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
             return Ok(None);
@@ -111,6 +115,13 @@ impl Loading<'_> {
             return Err(self.foreign(&path));
         }
         Ok(Some(path))
+    }
+
+    /// The certificates of a file, each of which may be an anchor here.
+    pub(super) fn read_anchors(&self, path: &Path) -> Result<Vec<Certificate>, StoreProblem> {
+        let certificates = self.read_certificates(path)?;
+        certificates.iter().try_for_each(|certificate| self.check_anchor(certificate, path))?;
+        Ok(certificates)
     }
 
     fn read_certificates(&self, path: &Path) -> Result<Vec<Certificate>, StoreProblem> {
@@ -145,7 +156,7 @@ impl Loading<'_> {
         self.problem(StoreProblem::MISSING, &what, self.how_to_add())
     }
 
-    fn empty(&self) -> StoreProblem {
+    pub(super) fn empty(&self) -> StoreProblem {
         let what = format!("has no certificate in {}", self.directory.display());
         self.problem(StoreProblem::EMPTY, &what, self.how_to_add())
     }

@@ -82,6 +82,9 @@ pub fn is_safe_name(name: &str) -> bool {
 }
 
 impl StoreKind {
+    /// Every type.
+    pub const ALL: [Self; 3] = [Self::Ca, Self::SigningAuthority, Self::Tsa];
+
     /// The type as it stands in a trust policy, and the name of its directory.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -133,7 +136,7 @@ impl FromStr for TrustStore {
 
     fn from_str(s: &str) -> Result<Self, InvalidTrustStore> {
         let (kind, name) = s.split_once(':').ok_or_else(|| InvalidTrustStore::NoKind(excerpt(s)))?;
-        let kind = [StoreKind::Ca, StoreKind::SigningAuthority, StoreKind::Tsa]
+        let kind = StoreKind::ALL
             .into_iter()
             .find(|known| known.as_str() == kind)
             .ok_or_else(|| InvalidTrustStore::Kind { kind: excerpt(kind), name: excerpt(name) })?;

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::authority::TimestampAuthority;
-use crate::node::{Node, Ran};
+use crate::node::{EXPIRES_SOON, Node, Ran};
 
 const CONTENT: &str = "cargo, twelve crates of\n";
 
@@ -37,7 +37,7 @@ signed list.txt
   content     sha256:[HEX], [SIZE], application/octet-stream
   signature   list.txt.jws.sig
 ",
-        "",
+        EXPIRES_SOON,
     );
     node.run("blob verify list.txt --signature list.txt.jws.sig").is(
         0,

@@ -179,3 +179,147 @@ hint: give the issuing root certificate alone
 ",
     );
 }
+
+/// A node with three anchors: two that end in years, and one that is about to.
+fn node_with_anchors() -> Node {
+    let node = Node::new();
+    let store = vectors().join("truststores/acme/x509/ca/acme-rockets");
+    node.write("truststore/x509/ca/acme/p256.pem", fs::read(store.join("p256-root.pem")).unwrap());
+    node.write("truststore/x509/tsa/acme/p384.pem", fs::read(store.join("p384-root.pem")).unwrap());
+    node.run("cert generate-test ann --key-type ec-256").exits(0);
+    node
+}
+
+#[test]
+fn the_anchors_of_every_store_are_listed_with_what_calls_for_somebody() {
+    Node::new().run("cert ls").is(0, "\nthere is no certificate\n", "");
+    let node = node_with_anchors();
+    node.run("cert ls").is(
+        0,
+        "
+ca:acme p256.pem
+  CN=acme-p256 root,O=Acme Rockets,ST=WA,C=US, until [TIME]
+ca:ann ann.crt
+  CN=ann,O=Notary,L=Seattle,ST=WA,C=US, until [TIME], expires in less than a day
+tsa:acme p384.pem
+  CN=acme-p384 root,O=Acme Rockets,ST=WA,C=US, until [TIME]
+",
+        "",
+    );
+    let stores = |arguments: &str| -> Vec<String> {
+        let listed = node.run(&format!("cert ls -o json {arguments}")).exits(0).json();
+        let files = listed.as_array().unwrap().iter();
+        files
+            .map(|file| format!("{} {}", file["trustStore"].as_str().unwrap(), file["file"].as_str().unwrap()))
+            .collect()
+    };
+    assert_eq!(stores("--type ca"), ["ca:acme p256.pem", "ca:ann ann.crt"]);
+    assert_eq!(stores("--store acme"), ["ca:acme p256.pem", "tsa:acme p384.pem"]);
+    assert_eq!(stores("--store acme --type tsa"), ["tsa:acme p384.pem"]);
+    assert_eq!(stores("--type signingAuthority"), Vec::<String>::new());
+    node.run("cert ls --type root").exits(2);
+    let listed = node.run("cert ls -o json --store ann").exits(0).json();
+    assert_eq!(listed[0]["certificates"][0]["state"], "expiring");
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_listed_with_its_reason() {
+    let node = node_with_anchors();
+    node.write("truststore/x509/ca/acme/README", "roots");
+    node.write("truststore/x509/ca/not a name/root.pem", "");
+    fs::create_dir_all(node.path("truststore/x509/ca/empty")).unwrap();
+    let listed = node.run("cert ls --type ca -o json").exits(3).json();
+    let codes: Vec<(&str, Option<&str>)> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|file| (file["trustStore"].as_str().unwrap(), file["problem"]["code"].as_str()))
+        .collect();
+    let wanted = [
+        ("ca:acme", Some("trust-store-foreign-file")),
+        ("ca:acme", None),
+        ("ca:ann", None),
+        ("ca:empty", Some("trust-store-empty")),
+        ("ca:not a name", Some("trust-store-name-invalid")),
+    ];
+    assert_eq!(codes, wanted);
+}
+
+#[test]
+fn a_certificate_of_a_store_is_shown() {
+    let node = node_with_anchors();
+    node.run("cert show ann.crt --store ann").is(
+        0,
+        "
+CN=ann,O=Notary,L=Seattle,ST=WA,C=US
+  issuer      CN=ann,O=Notary,L=Seattle,ST=WA,C=US
+  valid       [TIME] to [TIME], expires in less than a day
+  serial      [SERIAL]
+  authority   no
+  thumbprint  [HEX]
+"
+        .replace("[SERIAL]", &serial(&node))
+        .as_str(),
+        "",
+    );
+    let shown = node.run("cert show p384.pem --store acme --type tsa -o json").exits(0).json();
+    assert_eq!((&shown[0]["isAuthority"], &shown[0]["state"]), (&true.into(), &"valid".into()));
+    for name in ["other.pem", "../acme/p256.pem", "..", "/etc/passwd"] {
+        let ran = node.run(&format!("cert show {name} --store acme")).exits(2);
+        assert!(ran.stderr.starts_with("error [trust-store-file-unknown]"), "{ran:?}");
+    }
+    let ran = node.run("cert show p256.pem --store none").exits(3);
+    assert!(ran.stderr.starts_with("error [trust-store-missing]"), "{ran:?}");
+    node.run("cert show p256.pem --store ../acme").exits(2);
+}
+
+fn serial(node: &Node) -> String {
+    let shown = node.run("cert show ann.crt --store ann -o json").exits(0).json();
+    shown[0]["serialNumber"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_anchor_is_removed_once_somebody_says_yes() {
+    let node = node_with_anchors();
+    let store = "--store acme";
+    let (path, more) = (node.path("truststore/x509/ca/acme/p256.pem"), node.path("truststore/x509/ca/acme/more.pem"));
+    fs::copy(&path, &more).unwrap();
+    for (arguments, answer) in
+        [("rm p256.pem", ""), ("rm p256.pem", "n\n"), ("rm p256.pem", "yesterday\n"), ("rm --all", "\n")]
+    {
+        let arguments: Vec<&str> = ["cert"].into_iter().chain(arguments.split(' ')).chain(store.split(' ')).collect();
+        let ran = node.run_all(&arguments, answer).exits(2);
+        assert!(ran.stderr.contains("error [not-confirmed]: nothing was removed"), "{ran:?}");
+    }
+    node.run(&format!("cert rm p256.pem other.pem --yes {store}")).exits(2);
+    node.run(&format!("cert rm ../ann/ann.crt --yes {store}")).exits(2);
+    node.run(&format!("cert rm --yes {store}")).exits(2);
+    node.run(&format!("cert rm p256.pem --all --yes {store}")).exits(2);
+    assert!(path.is_file() && more.is_file());
+    let removed = ["cert", "rm", "p256.pem", "--store", "acme"];
+    node.run_all(&removed, "y\n").is(
+        0,
+        "
+trust store ca:acme: 1 file(s) left
+  removed  [HOME]/notation/truststore/x509/ca/acme/p256.pem
+",
+        "Take p256.pem out of the trust store `ca:acme`? [y/N] ",
+    );
+    node.run(&format!("cert rm more.pem --yes -o json {store}")).is(
+        0,
+        r#"
+{
+  "trustStore": "ca:acme",
+  "removed": [
+    "[HOME]/notation/truststore/x509/ca/acme/more.pem"
+  ],
+  "remaining": 0
+}
+"#,
+        "",
+    );
+    assert!(!node.path("truststore/x509/ca/acme").try_exists().unwrap());
+    node.run("cert rm --all --yes --store acme --type tsa").exits(0);
+    node.run("cert ls --store acme -o json").is(0, "\n[]\n", "");
+    node.run("cert ls --store ann").exits(0);
+}

@@ -38,6 +38,7 @@ mod detached;
 mod doctor;
 mod hostile;
 mod inspect;
+mod key;
 mod ls;
 mod passphrase;
 mod payload;

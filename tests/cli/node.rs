@@ -14,6 +14,10 @@ use crate::registry::{self, Builder, ScriptedRegistry};
 
 pub const REPOSITORY: &str = "team/app";
 
+/// What is said of the key of a [`Scene`] each time that it signs: certificates for testing are short-lived.
+pub const EXPIRES_SOON: &str = "warning [certificate-expires-soon]: the certificate `CN=ann,O=Notary,L=Seattle,ST=WA,C=US` expires \
+                                in less than a day, at [TIME]; renew it\n";
+
 /// Nobody, on every Linux.
 const NOBODY: u32 = 65534;
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::node::{Node, Ran, Scene};
+use crate::node::{EXPIRES_SOON, Node, Ran, Scene};
 
 const PASSPHRASE: &str = "open sesame";
 
@@ -36,10 +36,10 @@ async fn the_passphrase_comes_from_a_variable_a_file_or_a_descriptor() {
     scene.verify("").answers(0, "admit", "admitted", None);
     scene.node.write_home("passphrase", format!("{PASSPHRASE}\n"));
     fs::set_permissions(scene.node.path("../passphrase"), fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(scene.run("sign --passphrase-file passphrase").exits(0).stderr, "");
+    assert_eq!(scene.run("sign --passphrase-file passphrase").exits(0).stderr, EXPIRES_SOON);
     let image = scene.image();
     let ran = scene.node.run_all(&["sign", "--passphrase-fd", "0", &image], &format!("{PASSPHRASE}\n")).exits(0);
-    assert_eq!(ran.stderr, "");
+    assert_eq!(ran.stderr, EXPIRES_SOON);
     starts(&scene.run("sign --passphrase-env OTHER").exits(3), "private-key-passphrase-wrong");
     starts(&scene.run("sign --passphrase-env NONE").exits(3), "passphrase-unreadable");
     starts(&scene.run("sign --passphrase-file none").exits(3), "passphrase-unreadable");
@@ -104,11 +104,11 @@ fn at_a_terminal(scene: &Scene, answer: &str) -> (bool, String) {
 async fn a_key_that_others_can_read_is_warned_about_and_used() {
     let scene = Scene::new().await;
     let key: PathBuf = scene.node.path("localkeys/ann.key");
-    assert_eq!(scene.run("sign").exits(0).stderr, "");
+    assert_eq!(scene.run("sign").exits(0).stderr, EXPIRES_SOON);
     for mode in [0o640, 0o604] {
         fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
         let warning = "warning: others than its owner can read [HOME]/notation/localkeys/ann.key; `chmod 600` it\n";
-        assert_eq!(scene.run("sign").exits(0).stderr, warning);
+        assert_eq!(scene.run("sign").exits(0).stderr, format!("{warning}{EXPIRES_SOON}"));
     }
 }
 

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::cases::vectors;
 use crate::node::{Scene, policy};
 
-const PLUGIN: &str = "com.acme.kms";
+pub const PLUGIN: &str = "com.acme.kms";
 
 /// A plugin with the key of the vectors' RSA chain, whose root is trusted.
-async fn scene(capability: &str) -> Scene {
+pub async fn scene(capability: &str) -> Scene {
     let scene = Scene::new().await;
     let chain = |name: &str, file: &str| fs::read(vectors().join("chains").join(name).join(file)).unwrap();
     let certificates = |name: &str| Certificate::read_all(&chain(name, "chain.pem")).unwrap();
@@ -36,7 +36,7 @@ async fn scene(capability: &str) -> Scene {
     scene
 }
 
-fn write(scene: &Scene, name: &str, content: &str) {
+pub fn write(scene: &Scene, name: &str, content: &str) {
     scene.node.write(&format!("plugins/{PLUGIN}/{name}"), content);
 }
 

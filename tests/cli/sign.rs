@@ -6,7 +6,7 @@ use pratique::oci::media_type;
 use serde_json::json;
 
 use crate::cases::vectors;
-use crate::node::{Node, REPOSITORY, Scene};
+use crate::node::{EXPIRES_SOON, Node, REPOSITORY, Scene};
 use crate::registry::{Fault, ScriptedRegistry};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,7 +18,7 @@ async fn a_signature_is_stored_beside_the_image() {
 signed [HOST]/team/app@[IMAGE]
   signature  sha256:[HEX], application/jose+json
 ",
-        "",
+        EXPIRES_SOON,
     );
     let document = scene.run("sign --signature-format cose --output json").exits(0).json();
     assert_eq!(document["reference"], scene.image());
@@ -48,9 +48,11 @@ async fn a_tag_is_pinned_and_warned_about() {
 signed [HOST]/team/app@[IMAGE]
   signature  sha256:[HEX], application/jose+json
 ",
-        "
+        &format!(
+            "
 warning: `v1` is a tag, which may be moved; pratique signs what it points to now. Write the digest to be sure
-",
+{EXPIRES_SOON}"
+        ),
     );
 }
 
@@ -127,7 +129,7 @@ async fn the_key_is_the_one_named_or_the_default() {
         "",
         "
 error [signing-key-unknown]: there is no signing key `carol`
-hint: see the names of keys in `signingkeys.json`
+hint: see the names of keys with `pratique key ls`
 ",
     );
     let keys = fs::read_to_string(scene.node.path("signingkeys.json")).unwrap();
@@ -137,7 +139,7 @@ hint: see the names of keys in `signingkeys.json`
         "",
         "
 error [signing-key-no-default]: no signing key is the default
-hint: name a key with `--key`, or make one the `default` of `signingkeys.json`
+hint: name a key with `--key`, or make one the default with `pratique key default NAME`
 ",
     );
 }
@@ -252,10 +254,12 @@ async fn a_registry_that_takes_nothing_is_named() {
     scene.run("sign").is(
         3,
         "",
-        "
-error [registry-forbidden]: the registry [HOST] denies access to [HOST]/team/app
+        &format!(
+            "
+{EXPIRES_SOON}error [registry-forbidden]: the registry [HOST] denies access to [HOST]/team/app
 hint: have the account that is used for [HOST] permitted to access [HOST]/team/app
-",
+"
+        ),
     );
 }
 
@@ -284,7 +288,7 @@ fn without_a_notation_directory_there_is_no_key() {
         "",
         "
 error [signing-key-no-default]: no signing key is the default
-hint: name a key with `--key`, or make one the `default` of `signingkeys.json`
+hint: name a key with `--key`, or make one the default with `pratique key default NAME`
 ",
     );
     fs::remove_dir(node.path("")).unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::authority::{Manner, TimestampAuthority};
-use crate::node::{Ran, Scene, policy};
+use crate::node::{EXPIRES_SOON, Ran, Scene, policy};
 use crate::responders::{Answer, Responders};
 
 /// Signs with a stamp of this authority.
@@ -53,7 +53,7 @@ signed [HOST]/team/app@[IMAGE]
   signature   sha256:[HEX], application/jose+json
   time-stamp  [TIME], by CN=stamper,O=Clocks
 ",
-        "",
+        EXPIRES_SOON,
     );
 }
 

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 
 use super::artifact::system_words;
 use super::flags::Parsed;
-use super::output::table;
+use super::output::{is_confirmed, table};
 use super::{Refusal, Said, environment, output};
-use crate::cli::cert::{name_in_store, read_anchors, test_not_after, write_new};
+use crate::cli::cert::add::{name_in_store, read_anchors};
+use crate::cli::cert::generate_test::test_not_after;
+use crate::cli::cert::write_new;
 use crate::cli::test_certificate;
+use crate::config::names_in;
 use crate::pki::{Certificate, KeySpec};
 use crate::policy::{StoreKind, TrustStore, is_safe_name};
 
-const KINDS: [StoreKind; 3] = [StoreKind::Ca, StoreKind::SigningAuthority, StoreKind::Tsa];
 const TIME: &str = "%Y-%m-%d %H:%M:%S +0000 UTC";
 
 /// The store that the flags name.
@@ -21,7 +23,7 @@ fn store(parsed: &Parsed) -> Result<TrustStore, Refusal> {
     if kind.is_empty() {
         return Err(Refusal::new("store type cannot be empty"));
     }
-    let known = KINDS.into_iter().find(|known| known.as_str() == kind);
+    let known = StoreKind::ALL.into_iter().find(|known| known.as_str() == kind);
     let kind = known.ok_or_else(|| Refusal(format!("unsupported store type: {kind}")))?;
     let unsafe_name = |_| Refusal::new("named store name needs to follow [a-zA-Z0-9_.-]+ format");
     TrustStore::new(kind, parsed.text("store")).map_err(unsafe_name)
@@ -81,11 +83,13 @@ pub(super) fn list(parsed: &Parsed) -> Said {
         Refusal(format!("failed to list {which}, with error: {problem}"))
     };
     let mut rows = vec![["STORE TYPE", "STORE NAME", "CERTIFICATE"].map(str::to_owned)];
-    for kind in KINDS.into_iter().filter(|kind| ["", kind.as_str()].contains(&parsed.text("type"))) {
+    for kind in StoreKind::ALL.into_iter().filter(|kind| ["", kind.as_str()].contains(&parsed.text("type"))) {
         let stores = environment::configuration().trust_stores(kind);
-        for store in names_in(&stores).into_iter().filter(|store| ["", store].contains(&parsed.text("store"))) {
+        for store in
+            names_of(&stores).map_err(failed)?.into_iter().filter(|store| ["", store].contains(&parsed.text("store")))
+        {
             let directory = stores.join(&store);
-            for name in names_in(&directory) {
+            for name in names_of(&directory).map_err(failed)? {
                 read(&directory.join(&name)).and_then(|content| parse(&content)).map_err(failed)?;
                 rows.push([kind.as_str().to_owned(), store.clone(), name]);
             }
@@ -97,12 +101,8 @@ pub(super) fn list(parsed: &Parsed) -> Said {
     Ok(())
 }
 
-/// What stands in a directory, sorted; nothing where there is none.
-fn names_in(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort_unstable();
-    names
+fn names_of(directory: &Path) -> Result<Vec<String>, Refusal> {
+    names_in(directory).map_err(|error| Refusal(format!("open {}: {}", directory.display(), system_words(&error))))
 }
 
 /// A file of the store that the flags name. What leads out of the store is refused.
@@ -173,21 +173,6 @@ pub(super) fn delete(parsed: &Parsed) -> Said {
     if parsed.is_on("all") { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.map_err(failed)?;
     output::say(&format!("Successfully deleted {named}"));
     Ok(())
-}
-
-/// Asks, and takes everything but a clear yes for no.
-pub(super) fn is_confirmed(question: &str) -> bool {
-    output::ask(&format!("{question} [y/N] "));
-    let mut answer = String::new();
-    // Without an answer nothing is done.
-    if !matches!(std::io::stdin().read_line(&mut answer), Ok(length) if length > 0) {
-        return false;
-    }
-    let is_yes = matches!(answer.trim().to_lowercase().as_str(), "y" | "yes");
-    if !is_yes {
-        output::say("Operation cancelled.");
-    }
-    is_yes
 }
 
 pub(super) fn generate_test(parsed: &Parsed) -> Said {

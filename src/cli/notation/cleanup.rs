@@ -6,7 +6,6 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::artifact::system_words;
-use super::cert::is_confirmed;
 use super::flags::Parsed;
 use super::{Refusal, Said, environment, output};
 use crate::config::SigningKeyError;
@@ -38,7 +37,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
         key.display(),
         certificate.display()
     );
-    if !parsed.is_on("yes") && !is_confirmed(&question) {
+    if !parsed.is_on("yes") && !output::is_confirmed(&question) {
         return Ok(());
     }
     distrust(name, &directory.trust_store(&store))?;

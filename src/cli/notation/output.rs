@@ -2,8 +2,19 @@
 
 pub(super) use crate::cli::output::{to_stderr as warn, to_stdout as say, to_stdout_unended as ask, to_stdout_whole};
 
+use crate::cli::confirm;
+
 /// Between two columns of a table.
 const GAP: usize = 3;
+
+/// Asks, and takes everything but a clear yes for no.
+pub(super) fn is_confirmed(question: &str) -> bool {
+    let answer = confirm::ask(|| ask(&format!("{question} [y/N] ")));
+    if answer == confirm::Answer::No {
+        say("Operation cancelled.");
+    }
+    answer == confirm::Answer::Yes
+}
 
 /// The text with blanks behind it, up to this many characters.
 pub(super) fn pad(text: &str, width: usize) -> String {

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use super::artifact::system_words;
-use super::cert::is_confirmed;
 use super::flags::Parsed;
 use super::output::table;
 use super::{Refusal, Said, block_on, environment, output};
@@ -157,7 +156,7 @@ pub(super) fn uninstall(parsed: &Parsed) -> Said {
             "unable to find plugin {name}.\nTo view a list of installed plugins, use `notation plugin list`"
         )));
     }
-    if !parsed.is_on("yes") && !is_confirmed(&format!("Are you sure you want to uninstall plugin {name:?}?")) {
+    if !parsed.is_on("yes") && !output::is_confirmed(&format!("Are you sure you want to uninstall plugin {name:?}?")) {
         return Ok(());
     }
     let failed = |error| Refusal(format!("failed to uninstall plugin {name}: {}", Refusal::of(&error).0));

@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::artifact::system_words;
-use super::cert::is_confirmed;
 use super::flags::Parsed;
 use super::{Refusal, Said, environment, output, policy_fault};
 use crate::config::{Existing, FileError, ImportError, LoadError, NotationDir, PolicyKind};
@@ -30,7 +29,7 @@ fn put(directory: &NotationDir, text: &[u8], parsed: &Parsed, done: &str) -> Sai
     if parsed.is_on("force") {
         output::warn("Warning: existing trust policy configuration file will be overwritten");
     } else if directory.load_policy(PolicyKind::Image).is_ok()
-        && !is_confirmed("The trust policy file already exists, do you want to overwrite it?")
+        && !output::is_confirmed("The trust policy file already exists, do you want to overwrite it?")
     {
         return Ok(());
     }

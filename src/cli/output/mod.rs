@@ -117,6 +117,13 @@ pub(super) fn to_stdout_whole(bytes: &[u8]) {
     let _ = std::io::stdout().lock().write_all(bytes);
 }
 
+/// A question to a person, beside the results.
+pub(super) fn question(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = write!(stderr, "{} [y/N] ", printable(text));
+    let _ = stderr.flush();
+}
+
 /// A question, behind which the answer is written.
 pub(super) fn to_stdout_unended(text: &str) {
     let mut stdout = std::io::stdout().lock();
