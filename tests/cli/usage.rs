@@ -2,7 +2,7 @@
 
 use crate::node::Node;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 19] = [
     "",
     "sign",
     "verify",
@@ -11,6 +11,14 @@ const COMMANDS: [&str; 11] = [
     "cert",
     "cert generate-test",
     "cert add",
+    "cert ls",
+    "cert show",
+    "cert rm",
+    "key",
+    "key add",
+    "key ls",
+    "key rm",
+    "key default",
     "payload",
     "payload generate",
     "attach",
