@@ -212,7 +212,8 @@ async fn envelope_of<S: Source>(
 /// The content, where it is there and sound: somebody else's broken signature does not stand in the way of a good one.
 fn present(answer: Result<Blob, SourceError>) -> Result<Option<Blob>, SourceError> {
     match answer {
-        Err(SourceError::NotFound { .. } | SourceError::WrongContent { .. } | SourceError::TooLarge { .. }) => Ok(None),
+        Err(SourceError::NotFound { .. }) => Ok(None),
+        Err(error) if error.is_about_content() => Ok(None),
         answer => answer.map(Some),
     }
 }

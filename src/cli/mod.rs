@@ -28,6 +28,7 @@ mod place;
 mod plugin;
 mod plugins;
 mod policy;
+mod prune;
 mod push;
 mod registry;
 mod revocation;
@@ -87,8 +88,10 @@ enum Command {
     Copy(Box<copy::Arguments>),
     /// Take signatures of an image away.
     Rm(rm::Arguments),
-    /// List the signatures of an image.
-    Ls(place::ListArguments),
+    /// Take signatures away that nobody misses: dangling, superseded and expired ones. Without --yes it only tells which.
+    Prune(prune::Arguments),
+    /// List the signatures of an image, or everything that hangs on it.
+    Ls(ls::Arguments),
     /// Show what the signatures of an image say, without judging them.
     Inspect(place::ListArguments),
     /// List the keys that sign here, add and take them away, choose the default.
@@ -176,6 +179,7 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Verify(arguments) => block_on(verify::run(arguments, output)),
         Command::Copy(arguments) => block_on(copy::run(*arguments, output)),
         Command::Rm(arguments) => block_on(rm::run(arguments, output)),
+        Command::Prune(arguments) => block_on(prune::run(arguments, output)),
         Command::Ls(arguments) => block_on(ls::run(arguments, output)),
         Command::Inspect(arguments) => block_on(inspect::run(arguments, output)),
         Command::Key(command) => key::run(command, output),

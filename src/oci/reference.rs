@@ -63,6 +63,11 @@ impl Repository {
         &self.path
     }
 
+    /// What this tag of the repository points to.
+    pub fn tagged(&self, tag: Tag) -> Reference {
+        Reference { repository: self.clone(), tag: Some(tag), digest: None }
+    }
+
     /// The reference to one content of this repository.
     pub fn at(&self, digest: Digest) -> Reference {
         Reference { repository: self.clone(), tag: None, digest: Some(digest) }

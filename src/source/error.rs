@@ -268,6 +268,16 @@ impl SourceError {
             _ => None,
         }
     }
+
+    /// Whether the place did answer, and what it has is not what was asked for.
+    pub fn is_about_content(&self) -> bool {
+        let is_damaged = |fault: &LayoutFault| matches!(fault, LayoutFault::Damaged { .. });
+        match self {
+            Self::WrongContent { .. } | Self::TooLarge { .. } | Self::Manifest { .. } => true,
+            Self::Layout { source, .. } => is_damaged(source),
+            _ => false,
+        }
+    }
 }
 
 impl Remedy for SourceError {

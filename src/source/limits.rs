@@ -66,6 +66,19 @@ pub const MAX_COPY_DEPTH: usize = 16;
 /// How many referrers of one subject are copied.
 pub const MAX_COPY_REFERRERS: usize = 1_000;
 
+/// How many manifests the tree of an image has: what one copy may have, and more than anybody reads.
+pub const MAX_TREE_MANIFESTS: usize = MAX_COPY_MANIFESTS;
+
+/// How many bytes of manifests are read for a tree: as for a copy.
+pub const MAX_TREE_SIZE: u64 = MAX_COPY_MANIFESTS_SIZE;
+
+/// How many manifests may stand above one in a tree: as for a copy.
+pub const MAX_TREE_DEPTH: usize = MAX_COPY_DEPTH;
+
+/// How many bytes of envelopes are held at once when the signatures of one manifest are compared: a thousand of the usual 4 to
+/// 64 KiB.
+pub const MAX_COMPARED_ENVELOPES: u64 = 64 * 1024 * 1024;
+
 /// How long it is remembered that a registry has no referrers API. An upgraded registry is noticed after this long.
 pub const REFERRERS_MEMORY: Duration = Duration::from_secs(10 * 60);
 

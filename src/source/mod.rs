@@ -6,6 +6,7 @@
 pub mod containerd;
 pub mod copy;
 pub mod directory;
+pub mod discover;
 pub mod file;
 pub mod layout;
 pub mod limits;

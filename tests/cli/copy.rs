@@ -10,7 +10,7 @@ use crate::node::{REPOSITORY, Scene};
 use crate::registry::{Fault, ScriptedRegistry, referring};
 
 /// A signed image for two platforms, with an SBOM and a signature of cosign, in the scene's registry.
-async fn published(script: crate::registry::Builder) -> (Scene, Vec<u8>) {
+pub async fn published(script: crate::registry::Builder) -> (Scene, Vec<u8>) {
     let scene = Scene::of(script).await;
     scene.registry.put_blob(REPOSITORY, b"{}");
     let entry = |bytes: &[u8]| json!(Descriptor::of(media_type::IMAGE_MANIFEST, bytes));

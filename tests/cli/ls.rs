@@ -1,6 +1,7 @@
 //! `pratique ls`: what the registry lists, and no judgement.
 
-use pratique::oci::media_type;
+use pratique::oci::{Descriptor, media_type};
+use serde_json::json;
 
 use crate::node::{REPOSITORY, Scene};
 use crate::registry::{self, Fault, ScriptedRegistry};
@@ -110,4 +111,53 @@ hint: ask again later, and look at the state of [HOST] if it stays so
         "",
     );
     scene.node.run(&format!("ls {}/{REPOSITORY}:v2", scene.registry.host())).exits(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tree_has_platforms_referrers_of_referrers_and_tags() {
+    for script in [ScriptedRegistry::builder(), ScriptedRegistry::builder().without_referrers()] {
+        let (scene, index) = crate::copy::published(script).await;
+        let image = format!("{}/{REPOSITORY}@{}", scene.registry.host(), Descriptor::of("m", &index).digest);
+        scene.node.run(&format!("ls --tree {image}")).is(
+            0,
+            "
+[HOST]/team/app@sha256:[HEX]
+├── linux/amd64 [IMAGE]
+│   ├── application/spdx+json
+│   │   └── sha256:[HEX]
+│   │       └── application/x-note
+│   │           └── sha256:[HEX]
+│   ├── application/vnd.cncf.notary.signature
+│   │   └── sha256:[HEX]
+│   └── sha256-[HEX].sig
+│       └── sha256:[HEX]
+├── sha256:[HEX]
+└── application/vnd.cncf.notary.signature
+    └── sha256:[HEX]
+",
+            "",
+        );
+        let tree = scene.node.run(&format!("ls --tree -o json {image}")).exits(0).json();
+        let first = &tree["manifests"][0];
+        assert_eq!((&first["platform"]["os"], &tree["truncated"]), (&json!("linux"), &json!(false)));
+        assert_eq!(first["referrers"].as_array().unwrap().len(), 2);
+        let sbom = first["referrers"].as_array().unwrap().iter().find(|r| r["artifactType"] == "application/spdx+json");
+        assert_eq!(sbom.unwrap()["referrers"][0]["artifactType"], "application/x-note");
+        assert_eq!(first["cosign"][0]["tag"].as_str().unwrap().rsplit_once('.').unwrap().1, "sig");
+    }
+    let scene = Scene::new().await;
+    scene.run("ls --tree").is(0, "\nnothing hangs on [HOST]/team/app@[IMAGE]\n", "");
+    scene.run("ls --tree --max-signatures 3").exits(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_listed_and_not_there_has_its_place_in_the_tree() {
+    let scene = Scene::new().await;
+    let missing = Descriptor::of(media_type::IMAGE_MANIFEST, b"missing");
+    let index = json!({"schemaVersion": 2, "mediaType": media_type::IMAGE_INDEX, "manifests": [missing]}).to_string();
+    scene.registry.put_manifest(REPOSITORY, Some("all"), media_type::IMAGE_INDEX, index.as_bytes());
+    let tree = scene.node.run(&format!("ls --tree -o json {}/{REPOSITORY}:all", scene.registry.host())).exits(0).json();
+    assert_eq!(tree["manifests"][0]["state"], "missing");
+    scene.registry.always("/manifests/sha256", Fault::Status(502));
+    scene.run("ls --tree").exits(3);
 }

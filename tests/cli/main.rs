@@ -46,6 +46,7 @@ mod places;
 mod plugin;
 mod plugin_install;
 mod plugin_signing;
+mod prune;
 mod revocation;
 mod sign;
 mod templates;

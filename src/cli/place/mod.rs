@@ -11,11 +11,12 @@ use super::exit::Failure;
 use super::notation_dir::NotationDirArgument;
 use super::output;
 use super::registry::{RegistryArguments, signatures};
-use crate::oci::{Descriptor, InvalidReference, Location, Repository};
+use crate::oci::{Descriptor, InvalidReference, Location, Repository, media_type};
+use crate::remedy::Code;
 use crate::source::containerd::ImageStore;
 use crate::source::layout::Layout;
 use crate::source::registry::Registry;
-use crate::source::{Referrers, Sink, Source, SourceError};
+use crate::source::{ImageSink, Images, Referrers, Sink, Source, SourceError};
 use crate::verify::Check;
 
 /// What a command must know to reach the places that images lie in.
@@ -58,6 +59,24 @@ impl Place {
             Self::Registry(registry) => registry.as_ref(),
             Self::Containerd(store) => store.as_ref(),
             Self::Layout(layout) => layout,
+        }
+    }
+
+    /// The place, to read whole images from.
+    pub(super) fn images(&self) -> &dyn Images {
+        match self {
+            Self::Registry(registry) => registry.as_ref(),
+            Self::Containerd(store) => store.as_ref(),
+            Self::Layout(layout) => layout,
+        }
+    }
+
+    /// The place, to write whole images to and to take them away from; none where that is for its own tools.
+    fn image_sink(&self) -> Option<&dyn ImageSink> {
+        match self {
+            Self::Registry(registry) => Some(registry.as_ref()),
+            Self::Layout(layout) => Some(layout),
+            Self::Containerd(_) => None,
         }
     }
 
@@ -111,6 +130,38 @@ impl Target {
             }
             Location::OciArchive { .. } | Location::DockerArchive { .. } => Err(unsupported(&location)),
         }
+    }
+
+    /// The same of an image that is known by its digest, and may be gone while other things still refer to it.
+    pub(super) async fn resolve_even_gone(places: &Places, text: &str) -> Result<Self, Failure> {
+        let resolved = Self::resolve(places, text).await;
+        if !matches!(&resolved, Err(failure) if failure.code == Code("not-found")) {
+            return resolved;
+        }
+        let Ok(location) = text.parse::<Location>() else { return resolved };
+        let (repository, place) = match &location {
+            Location::Registry(reference) => {
+                (reference.repository().clone(), Place::Registry(Arc::clone(&places.registry)))
+            }
+            Location::OciLayout { directory, .. } => {
+                let layout = Layout::open(directory).await.map_err(|error| unread(&error))?;
+                (Repository::nowhere(), Place::Layout(layout))
+            }
+            _ => return resolved,
+        };
+        let Some(digest) = location.digest() else { return resolved };
+        // Nothing but the digest is known of it, and nothing else is asked for.
+        let descriptor = Descriptor::new(media_type::IMAGE_MANIFEST, digest, 0);
+        Ok(Self { location, repository, descriptor, place })
+    }
+
+    /// The place, to write whole images to and to take them away from.
+    pub(super) fn image_sink(&self) -> Result<&dyn ImageSink, Failure> {
+        self.place.image_sink().ok_or_else(|| {
+            let message = format!("`{}` lies in a place that images are only read from", self.location);
+            let remedy = "use the place's own tools, such as `ctr images`".to_owned();
+            Failure { remedy: Some(remedy), ..Failure::usage("place-read-only", message) }
+        })
     }
 
     /// The location with the digest in place of the tag.
@@ -174,12 +225,18 @@ pub(super) struct Listed {
 }
 
 impl ListArguments {
-    /// Asks the place. `does` is what the command does with a tag, for the warning about it.
-    pub(super) async fn list(self, does: &str) -> Result<Listed, Failure> {
+    /// The image alone. `does` is what the command does with a tag, for the warning about it.
+    pub(super) async fn target(self, does: &str) -> Result<Target, Failure> {
         let insecure = self.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
         let target = Target::resolve(&self.places.open(insecure)?, &self.image).await?;
         output::warn_about_tag(&target.location, does);
+        Ok(target)
+    }
+
+    /// The image and its signatures.
+    pub(super) async fn list(self, does: &str) -> Result<Listed, Failure> {
         let limit = usize::from(self.max_signatures);
+        let target = self.target(does).await?;
         let referrers = signatures(target.place.source(), &target.repository, &target.descriptor, limit).await;
         let referrers = referrers.map_err(|error| unread(&error))?;
         Ok(Listed { target, referrers })

@@ -9,12 +9,13 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 use containerd_client::services::v1::{Info, UpdateRequest, WriteAction, WriteContentRequest};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use prost_types::FieldMask;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tonic::{Code, Status};
 
+use super::images::Hanging;
 use super::lease::held_by;
 use super::{Containerd, Containers, Holdings, ImageRecord, Stored, document, within};
 use crate::oci::{
@@ -32,8 +33,10 @@ const LABEL_DIGITS: usize = 12;
 
 /// The images of one containerd namespace.
 pub struct ImageStore {
-    containerd: Containerd,
-    namespace: String,
+    pub(super) containerd: Containerd,
+    pub(super) namespace: String,
+    /// What refers to what, once that was asked.
+    pub(super) hanging: OnceCell<Hanging>,
     until: Timestamp,
     /// The lease that holds what was written and nothing refers to yet.
     lease: Mutex<Option<String>>,
@@ -42,7 +45,7 @@ pub struct ImageStore {
 impl ImageStore {
     /// The images of this namespace. What is written is given up by containerd at this instant if nothing refers to it then.
     pub fn new(containerd: Containerd, namespace: String, until: Timestamp) -> Self {
-        Self { containerd, namespace, until, lease: Mutex::default() }
+        Self { containerd, namespace, hanging: OnceCell::new(), until, lease: Mutex::default() }
     }
 
     /// The namespace.
@@ -93,8 +96,8 @@ impl ImageStore {
         Ok(media_type.map(|media_type| Descriptor::new(media_type, digest.clone(), *size)))
     }
 
-    /// Every manifest of the namespace that is a signature over the subject.
-    async fn signatures_on(&self, subject: &Digest) -> Result<Vec<Descriptor>, SourceError> {
+    /// What `wanted` finds in the small documents of the namespace.
+    pub(super) async fn documents<T>(&self, wanted: impl Fn(&Blob) -> Option<T> + Send) -> Result<Vec<T>, SourceError> {
         let blobs = self.containerd.blobs(&self.namespace).await?;
         let documents = blobs.into_iter().filter(|blob| blob.size <= MAX_MANIFEST_SIZE).map(|blob| async move {
             match document(&self.containerd, &self.namespace, &blob.digest, blob.size).await {
@@ -103,10 +106,12 @@ impl ImageStore {
                 answer => answer,
             }
         });
-        let documents = stream::iter(documents).buffered(CONTAINERD_READS_AT_ONCE);
-        let found =
-            documents.try_filter_map(async |document| Ok(document.and_then(|document| signs(&document, subject))));
-        found.try_collect().await
+        let mut documents = std::pin::pin!(stream::iter(documents).buffered(CONTAINERD_READS_AT_ONCE));
+        let mut found = Vec::new();
+        while let Some(document) = documents.try_next().await? {
+            found.extend(document.and_then(|document| wanted(&document)));
+        }
+        Ok(found)
     }
 
     /// Content of at most `limit` bytes, whole and checked.
@@ -172,7 +177,7 @@ impl ImageStore {
         }
     }
 
-    fn place(&self) -> String {
+    pub(super) fn place(&self) -> String {
         format!("containerd's namespace `{}`", printable(&self.namespace))
     }
 
@@ -211,7 +216,7 @@ impl Source for ImageStore {
     }
 
     async fn signatures(&self, _: &Repository, subject: &Descriptor, limit: usize) -> Result<Referrers, SourceError> {
-        let mut descriptors = self.signatures_on(&subject.digest).await?;
+        let mut descriptors = self.documents(|document| signs(document, &subject.digest)).await?;
         let truncated = descriptors.len() > limit;
         descriptors.truncate(limit);
         Ok(Referrers { descriptors, truncated })

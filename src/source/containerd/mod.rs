@@ -11,6 +11,7 @@ mod content;
 mod documents;
 mod events;
 mod image_store;
+mod images;
 mod introspection;
 mod lease;
 mod scratch;

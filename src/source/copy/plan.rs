@@ -4,12 +4,10 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::patience::patiently;
 use super::{CopyOptions, End};
-use crate::oci::{Blob, Descriptor, Digest, Links, Reference, Tag};
+use crate::oci::{Blob, Descriptor, Digest, Links, Tag};
+use crate::source::discover::{attached, cosign_tags};
 use crate::source::limits::{MAX_COPY_DEPTH, MAX_COPY_MANIFESTS, MAX_COPY_MANIFESTS_SIZE, MAX_COPY_REFERRERS};
-use crate::source::{Images, Referrers, SourceError};
-
-/// What cosign adds to the tag of a digest, for a signature, for attestations and for an SBOM.
-const COSIGN_TAGS: [&str; 3] = ["sig", "att", "sbom"];
+use crate::source::{Images, SourceError};
 
 /// What is to be written, in an order in which nothing points to what is not there.
 pub(super) struct Plan {
@@ -111,12 +109,7 @@ impl<'a> Planner<'a> {
     /// What hangs on a manifest: by its subject, and by cosign's tags.
     async fn attached(&mut self, subject: &Descriptor, depth: usize) -> Result<(), SourceError> {
         let End { place, repository } = self.from;
-        let list = || place.referrers(repository, subject, MAX_COPY_REFERRERS);
-        let found = match patiently(self.options.first_pause, list).await {
-            // A registry that knows no such repository as far as referrers go has none.
-            Err(SourceError::NotFound { .. }) => Referrers::default(),
-            found => found?,
-        };
+        let found = patiently(self.options.first_pause, || attached(*place, repository, subject)).await?;
         if found.truncated {
             let (what, place) = (format!("what refers to {}", subject.digest), repository.to_string());
             let (size, limit) = (MAX_COPY_REFERRERS as u64 + 1, MAX_COPY_REFERRERS as u64);
@@ -127,16 +120,12 @@ impl<'a> Planner<'a> {
             self.referrers.push((subject.clone(), referrer.digest.clone()));
             self.due.push_back(Due { descriptor: referrer.bare(), depth: depth + 1, with_referrers });
         }
-        for suffix in COSIGN_TAGS {
-            let tag = format!("{}.{suffix}", subject.digest.fallback_tag());
-            let Ok(reference) = format!("{repository}:{tag}").parse::<Reference>() else { continue };
+        for (tag, reference) in cosign_tags(repository, &subject.digest) {
             let found = match patiently(self.options.first_pause, || place.resolve(&reference)).await {
                 Err(SourceError::NotFound { .. }) => continue,
                 found => found?,
             };
-            if let Ok(tag) = tag.parse() {
-                self.tagged.push((tag, found.digest.clone()));
-            }
+            self.tagged.push((tag, found.digest.clone()));
             self.due.push_back(Due { descriptor: found, depth: depth + 1, with_referrers });
         }
         Ok(())

@@ -1,11 +1,24 @@
-//! `pratique ls`: the signatures of an image, as its place lists them.
+//! `pratique ls`: the signatures of an image, or everything that hangs on it, as its place lists them.
 
+mod tree;
+
+use clap::Args;
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::place::{ListArguments, Listed};
 use super::{Output, output};
 use crate::oci::{Descriptor, media_type};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    list: ListArguments,
+    /// Everything that hangs on the image: its platforms, signatures, SBOMs and attestations, what hangs on those, and what
+    /// cosign keeps under tags.
+    #[arg(long, conflicts_with = "max_signatures")]
+    tree: bool,
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,19 +30,22 @@ struct Listing {
     truncated: bool,
 }
 
-pub(super) async fn run(arguments: ListArguments, output: Output) -> Result<Exit, Failure> {
-    let Listed { target, referrers } = arguments.list("lists").await?;
+pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
+    if arguments.tree {
+        return tree::run(arguments.list, output).await;
+    }
+    let Listed { target, referrers } = arguments.list.list("lists").await?;
     let listing = Listing {
         reference: target.pinned().to_string(),
         artifact: target.descriptor,
         signatures: referrers.descriptors,
         truncated: referrers.truncated,
     };
-    output::print(output, &listing, || tree(&listing));
+    output::print(output, &listing, || text(&listing));
     Ok(Exit::Done)
 }
 
-fn tree(listing: &Listing) -> String {
+fn text(listing: &Listing) -> String {
     let Some((last, rest)) = listing.signatures.split_last() else {
         return format!("{} has no signature", listing.reference);
     };
