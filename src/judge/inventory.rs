@@ -201,6 +201,16 @@ impl Inventory {
         change(&mut self.layers.write().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Brings to the front what the subject holds by a label, in whatever namespace.
+    async fn put_held_first(&self, subject: &Digest, referrers: &mut [Descriptor]) -> Result<(), SourceError> {
+        let mut subjects = Vec::new();
+        for namespace in self.layers(Layers::namespaces) {
+            subjects.extend(self.holdings.blob(&namespace, subject).await?);
+        }
+        referrers.sort_by_cached_key(|referrer| !subjects.iter().any(|subject| subject.holds(&referrer.digest)));
+        Ok(())
+    }
+
     /// A blob out of any namespace that has it.
     async fn whole(&self, descriptor: &Descriptor, limit: u64) -> Result<Blob, SourceError> {
         let (what, place) = (descriptor.digest.to_string(), "containerd".to_owned());
@@ -248,6 +258,10 @@ impl Source for Inventory {
     async fn signatures(&self, _: &Repository, subject: &Descriptor, limit: usize) -> Result<Referrers, SourceError> {
         let mut descriptors = self.layers(|layers| layers.signatures(&subject.digest));
         let truncated = descriptors.len() > limit;
+        if truncated {
+            // Not all of them will be looked at, and an archive may have brought thousands that are none.
+            self.put_held_first(&subject.digest, &mut descriptors).await?;
+        }
         descriptors.truncate(limit);
         Ok(Referrers { descriptors, truncated })
     }
@@ -347,5 +361,25 @@ mod tests {
         let absent = inventory.blob(&repository, &layer("absent"), 100).await;
         assert!(matches!(absent, Err(SourceError::NotFound { .. })));
         assert!(inventory.signatures(&repository, image.descriptor(), 0).await.unwrap().truncated);
+    }
+
+    #[tokio::test]
+    async fn what_an_image_holds_comes_before_what_merely_claims_to_be_its_signature() {
+        let image = manifest("image", &["image"]);
+        let signatures: Vec<Blob> = (0_u8..9)
+            .map(|number| signature(&image, Blob::of("application/jose+json", vec![number]).descriptor()))
+            .collect();
+        for held in &signatures {
+            let (store, inventory) = inventory();
+            let label = "containerd.io/gc.ref.content.referrer.sha256.0123456789ab";
+            store.hold_labelled(NS, &image, &[(label, digest(held).as_str())]);
+            for signature in &signatures {
+                store.hold("other", signature);
+            }
+            inventory.look(None, None).await.unwrap();
+            let repository: Repository = "registry.example/a".parse().unwrap();
+            let found = inventory.signatures(&repository, image.descriptor(), 1).await.unwrap();
+            assert_eq!((&found.descriptors[0].digest, found.truncated), (&digest(held), true));
+        }
     }
 }

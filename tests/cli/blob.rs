@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use pratique::config::NotationDir;
 use serde_json::json;
 
 use crate::authority::TimestampAuthority;
 use crate::node::{EXPIRES_SOON, Node, Ran};
+use crate::responders::{Answer, Responders};
 
 const CONTENT: &str = "cargo, twelve crates of\n";
 
@@ -209,6 +212,25 @@ fn a_stranger_is_denied_and_a_store_that_is_missing_leaves_the_question_open() {
     verify(&node, "list.txt.jws.sig", "").answers(0, "admit", "admitted", None);
     node.run("blob policy init --force -n files --trust-store ca:none --trusted-identity * --global").exits(0);
     verify(&node, "list.txt.jws.sig", "").answers(3, "inconclusive", "trust-store-missing", Some("authenticity"));
+}
+
+/// Its certificate names an OCSP server that a proxy stands for (`tests/revocation/make.sh`).
+#[test]
+fn a_revoked_signer_is_denied_and_one_in_good_standing_admitted() {
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/revocation");
+    let file = |name: &str| fs::read(files.join(name)).unwrap();
+    let mut node = node();
+    let keys = NotationDir::new(node.path(""));
+    keys.add_signing_key("leaf", &files.join("leaf.key"), &files.join("chain.pem"), false).unwrap();
+    node.write("truststore/x509/ca/issuer/issuer.pem", file("issuer.pem"));
+    node.run("blob policy init --force --name files --trust-store ca:issuer --trusted-identity * --global").exits(0);
+    node.run("blob sign list.txt -k leaf").exits(0);
+    let url = "http://ocsp.pratique.example/".to_owned();
+    let responders = Responders::start([(url.clone(), Answer::Bytes(file("ocsp-good.der")))]);
+    node.set("http_proxy", responders.address().to_owned());
+    verify(&node, "list.txt.jws.sig", "").answers(0, "admit", "admitted", None);
+    responders.answers([(url, Answer::Bytes(file("ocsp-revoked.der")))]);
+    verify(&node, "list.txt.jws.sig", "").answers(1, "deny", "certificate-revoked", Some("revocation"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

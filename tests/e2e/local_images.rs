@@ -8,7 +8,7 @@ use crate::scene::{RELEASE, Scene};
 use crate::tools::{attempt, layout, own};
 
 /// A name of a registry that nobody can reach, so that nothing comes from there.
-const NAME: &str = "registry.invalid/demo/local:v1";
+pub const NAME: &str = "registry.invalid/demo/local:v1";
 
 /// A node that judges images from no registry, too.
 fn scene() -> Scene {
@@ -16,14 +16,14 @@ fn scene() -> Scene {
 }
 
 /// `pratique`, on this scene's containerd and with its keys and policy.
-fn pratique(scene: &Scene, arguments: &[&str]) -> Result<String, String> {
+pub fn pratique(scene: &Scene, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new(own("pratique"));
     command.env("PRATIQUE_NOTATION_DIR", scene.notation.dir()).env("CONTAINERD_ADDRESS", scene.socket());
     attempt(command.args(arguments))
 }
 
 /// Imports an image that prints this text, without a registry and without unpacking it.
-fn import(scene: &Scene, text: &str, name: &str) -> Image {
+pub fn import(scene: &Scene, text: &str, name: &str) -> Image {
     let copied = Layout::copy(scene, &layout(text, &[]), text);
     let digest = copied.digest();
     let archive = copied.named(name).archive();

@@ -34,6 +34,7 @@ mod scene;
 mod signature;
 mod tools;
 
+mod bounds;
 mod doctor;
 mod enroll;
 mod envelopes;

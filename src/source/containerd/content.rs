@@ -36,6 +36,18 @@ pub struct Stored {
     pub labels: HashMap<String, String>,
 }
 
+/// How a client names the labels by which a subject holds what refers to it (containerd, `docs/garbage-collection.md`).
+pub(super) const REFERRER_LABEL: &str = "containerd.io/gc.ref.content.referrer";
+
+impl Stored {
+    /// Whether a client has labelled this blob as the subject of that one. An archive can bring any number of manifests
+    /// that claim a subject; labels are written only by whoever may write to containerd.
+    pub fn holds(&self, referrer: &Digest) -> bool {
+        let is_referrer = |label: &str| label.strip_prefix(REFERRER_LABEL).is_some_and(|rest| rest.starts_with('.'));
+        self.labels.iter().any(|(label, value)| value == referrer.as_str() && is_referrer(label))
+    }
+}
+
 /// Something that happened in the content store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {

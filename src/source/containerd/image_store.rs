@@ -15,6 +15,7 @@ use prost_types::FieldMask;
 use tokio::sync::{Mutex, OnceCell};
 use tonic::{Code, Status};
 
+use super::content::REFERRER_LABEL;
 use super::images::Hanging;
 use super::lease::held_by;
 use super::{Containerd, Containers, Holdings, ImageRecord, Stored, document, within};
@@ -205,7 +206,7 @@ fn parts(manifest: &Manifest) -> Vec<(String, Digest)> {
 /// The label by which a subject holds what refers to it: one for each, so that no signer overwrites another one's.
 fn referrer_label(referrer: &Digest) -> String {
     let digits: String = referrer.hex().chars().take(LABEL_DIGITS).collect();
-    format!("{REFERS}.referrer.{}.{digits}", referrer.algorithm().as_str())
+    format!("{REFERRER_LABEL}.{}.{digits}", referrer.algorithm().as_str())
 }
 
 #[async_trait]
@@ -217,6 +218,9 @@ impl Source for ImageStore {
 
     async fn signatures(&self, _: &Repository, subject: &Descriptor, limit: usize) -> Result<Referrers, SourceError> {
         let mut descriptors = self.documents(|document| signs(document, &subject.digest)).await?;
+        if let Some(held) = Holdings::blob(&self.containerd, &self.namespace, &subject.digest).await? {
+            descriptors.sort_by_key(|descriptor| !held.holds(&descriptor.digest));
+        }
         let truncated = descriptors.len() > limit;
         descriptors.truncate(limit);
         Ok(Referrers { descriptors, truncated })
