@@ -42,6 +42,11 @@ impl Attachable {
         Ok(Self { artifact: artifact.bare(), envelope, signed, chain })
     }
 
+    /// What stores the envelope.
+    pub(super) fn into_signed(self) -> Signed {
+        self.signed
+    }
+
     /// What was signed.
     pub(super) fn artifact(&self) -> &Descriptor {
         &self.artifact

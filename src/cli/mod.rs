@@ -3,6 +3,7 @@
 //! Every command gives one of four exit statuses: 0 done or admitted, 1 denied, 2 wrong usage, 3 could not tell. Results
 //! go to stdout, hints and warnings to stderr, and `--output json` has the same codes as the text.
 
+mod approval;
 mod attach;
 mod attaching;
 mod blob;
@@ -23,6 +24,7 @@ mod ls;
 mod notation;
 mod notation_dir;
 mod output;
+mod patience;
 mod payload;
 mod place;
 mod plugin;
@@ -72,7 +74,12 @@ enum Output {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Sign an image, in a registry or on this machine.
-    Sign(sign::Arguments),
+    Sign(Box<sign::Arguments>),
+    /// Agree to a signature that somebody has asked for with `sign --request`.
+    Approve(Box<approval::approve::Arguments>),
+    /// Show who has agreed to a signature, and the record of all such steps.
+    #[command(subcommand)]
+    Approvals(approval::list::Command),
     /// Write the OCI descriptor of an image, which can be signed elsewhere.
     Descriptor(descriptor::Arguments),
     /// Attach a signature that was made over a descriptor to its image in a registry.
@@ -171,7 +178,9 @@ fn usage(error: &clap::Error) -> Exit {
 
 fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
     match command {
-        Command::Sign(arguments) => block_on(sign::run(arguments, output)),
+        Command::Sign(arguments) => block_on(sign::run(*arguments, output)),
+        Command::Approve(arguments) => block_on(approval::approve::run(*arguments, output)),
+        Command::Approvals(command) => block_on(approval::list::run(command, output)),
         Command::Descriptor(arguments) => block_on(descriptor::run(arguments, output)),
         Command::Push(arguments) => block_on(push::run(arguments, output)),
         Command::Payload(command) => block_on(payload::run(command, output)),

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::approval;
+use super::approval::signed::Released;
 use super::blob::sign::check_name;
 use super::exit::{Exit, Failure};
 use super::place::{PlaceArguments, Target};
-use super::signing::{Signature, SigningArguments, Stamped};
+use super::signing::{Asking, Signature, SigningArguments, Stamped};
 use super::verify::read_descriptor;
 use super::{Output, output};
-use crate::config::{Existing, write_whole};
+use crate::config::{Existing, NotationDir, write_whole};
 use crate::oci::{Descriptor, Location, Repository, media_type};
 use crate::sign::Signed;
 use crate::source::{Sink, SourceError};
@@ -22,14 +24,24 @@ use crate::verify::Problem;
 pub(super) struct Arguments {
     /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
     /// containerd:[NAMESPACE/]REFERENCE.
-    #[arg(required_unless_present = "descriptor", conflicts_with = "descriptor")]
+    #[arg(required_unless_present_any = ["descriptor", "approved"], conflicts_with = "descriptor")]
     image: Option<String>,
     /// The OCI descriptor of an image, as JSON, to sign instead; nobody is asked whether there is such an image.
-    #[arg(long, value_name = "FILE", requires = "output_signature")]
+    #[arg(long, value_name = "FILE")]
     descriptor: Option<PathBuf>,
     /// The file for the signature of that descriptor: NAME.jws.sig or NAME.cose.sig.
-    #[arg(long, value_name = "FILE", requires = "descriptor", conflicts_with = "image")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "request"])]
     output_signature: Option<PathBuf>,
+    /// Sign nothing, and write a request to this file: others approve it with `pratique approve`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["approved", "plugin", "plugin_config", "timestamp_url", "key_certificates", "approval_timeout"])]
+    request: Option<PathBuf>,
+    /// The key of who asks, by its name in `signingkeys.json`; the default key without it.
+    #[arg(long, value_name = "NAME", requires = "request")]
+    request_key: Option<String>,
+    /// Make the signature that this request is for, once enough have approved. It goes to the image that was asked for, to
+    /// another place that holds it, or to the file of `--output-signature`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["descriptor", "require_digest", "signature_format", "expiry", "user_metadata"])]
+    approved: Option<PathBuf>,
     /// Refuse an image that is not named by its digest.
     #[arg(long)]
     require_digest: bool,
@@ -40,10 +52,20 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
-    let Arguments { image, descriptor, output_signature, require_digest, signing, places } = arguments;
-    match (image, descriptor, output_signature) {
-        (Some(image), _, _) => in_place(&image, require_digest, signing, places, output).await,
-        (None, Some(descriptor), Some(signature)) => detached(&descriptor, &signature, signing, output).await,
+    let Arguments { image, descriptor, output_signature, require_digest, request, request_key, approved, .. } =
+        arguments;
+    let (signing, places) = (arguments.signing, arguments.places);
+    if let Some(image) = image.as_deref().filter(|_| require_digest) {
+        check_digest(image)?;
+    }
+    match (request, approved, image, descriptor, output_signature) {
+        (Some(request), _, image, descriptor, _) => {
+            let what = Asked { image, descriptor, places };
+            ask(&request, what, signing.ask(request_key.as_deref())?, output).await
+        }
+        (_, Some(approved), image, _, signature) => release(&approved, image, signature, signing, places, output).await,
+        (_, _, Some(image), _, None) => in_place(&image, signing, places, output).await,
+        (_, _, None, Some(descriptor), Some(signature)) => detached(&descriptor, &signature, signing, output).await,
         _ => Err(Failure::usage(
             "arguments-missing",
             "name an image, or a descriptor and a file for its signature".into(),
@@ -51,19 +73,91 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     }
 }
 
-async fn in_place(
-    image: &str,
-    require_digest: bool,
+/// What a signature is asked for.
+struct Asked {
+    image: Option<String>,
+    descriptor: Option<PathBuf>,
+    places: PlaceArguments,
+}
+
+/// Asks for a signature.
+async fn ask(request: &Path, what: Asked, asking: Asking, output: Output) -> Result<Exit, Failure> {
+    let (artifact, reference) = match (what.image, what.descriptor) {
+        (Some(image), _) => {
+            let target = resolve(what.places, &image, &asking.directory).await?;
+            output::warn_about_tag(&target.location, "asks for a signature of");
+            (target.descriptor.clone(), Some(target.pinned().to_string()))
+        }
+        (None, Some(descriptor)) => (read_descriptor(&descriptor)?.bare(), None),
+        (None, None) => {
+            let message = "name an image, or a descriptor, to ask for its signature".to_owned();
+            return Err(Failure::usage("arguments-missing", message));
+        }
+    };
+    approval::request::write(request, asking, artifact, reference, output).await?;
+    Ok(Exit::Done)
+}
+
+/// Makes the signature that was approved. The place is asked before anything is signed.
+async fn release(
+    approved: &Path,
+    image: Option<String>,
+    signature: Option<PathBuf>,
     signing: SigningArguments,
     places: PlaceArguments,
     output: Output,
 ) -> Result<Exit, Failure> {
-    if require_digest {
-        check_digest(image)?;
+    let file = approval::signed::open(approved)?;
+    if let Some(signature) = signature {
+        check_name(&signature, file.request.format)?;
+        let released = approval::signed::release(file, signing, output).await?;
+        warn_if_made_before(&released);
+        return write_detached(&signature, &released.request.artifact, released.signature, output);
     }
+    let Some(image) = image.or_else(|| file.request.reference.clone()) else {
+        let message = "the request was made for a descriptor, and names no place for its signature".to_owned();
+        let remedy = Some("name the image, or a file with `--output-signature`".to_owned());
+        return Err(Failure { remedy, ..Failure::usage("arguments-missing", message) });
+    };
+    let target = resolve(places, &image, &signing.directory()).await?;
+    if !target.descriptor.same_content(&file.request.artifact) {
+        let message = format!(
+            "`{image}` is {}, and the request is for {}",
+            target.descriptor.digest, file.request.artifact.digest
+        );
+        let remedy = "name the image that was asked for, by its digest";
+        return Err(Failure {
+            exit: Exit::Denied,
+            ..Failure::unreadable("approval-other-artifact", message, Some(remedy))
+        });
+    }
+    let released = approval::signed::release(file, signing, output).await?;
+    warn_if_made_before(&released);
+    let stored = store(target.place.sink(), &target.repository, &target.descriptor, &released.signature.signed).await;
+    stored.map_err(|error| Failure::of(&error))?;
+    report(output, &target.pinned(), released.signature);
+    Ok(Exit::Done)
+}
+
+fn warn_if_made_before(released: &Released) {
+    if released.was_made {
+        output::warning("the signature for this request was made before; it is the same one");
+    }
+}
+
+async fn resolve(places: PlaceArguments, image: &str, directory: &NotationDir) -> Result<Target, Failure> {
+    let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
+    Target::resolve(&places.open(insecure)?, image).await
+}
+
+async fn in_place(
+    image: &str,
+    signing: SigningArguments,
+    places: PlaceArguments,
+    output: Output,
+) -> Result<Exit, Failure> {
     let signing = signing.open()?;
-    let insecure = signing.directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    let target = Target::resolve(&places.open(insecure)?, image).await?;
+    let target = resolve(places, image, &signing.directory).await?;
     output::warn_about_tag(&target.location, "signs");
     let made = signing.sign(&target.descriptor).await?;
     let stored = store(target.place.sink(), &target.repository, &target.descriptor, &made.signed).await;
@@ -93,13 +187,18 @@ async fn detached(
     let artifact = read_descriptor(descriptor)?;
     let signing = signing.open()?;
     check_name(signature, signing.format)?;
-    let Signature { signed, timestamp, warnings } = signing.sign(&artifact.bare()).await?;
+    let made = signing.sign(&artifact.bare()).await?;
+    write_detached(signature, &artifact, made, output)
+}
+
+fn write_detached(signature: &Path, artifact: &Descriptor, made: Signature, output: Output) -> Result<Exit, Failure> {
+    let Signature { signed, timestamp, warnings } = made;
     write_whole(signature, signed.envelope.bytes(), Existing::Keep).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => taken(signature),
         _ => unwritable(signature, &error),
     })?;
     let (signature, envelope) = (signature.display().to_string(), signed.envelope.descriptor());
-    let report = DetachedReport { artifact: &artifact, signature, envelope, timestamp, warnings };
+    let report = DetachedReport { artifact, signature, envelope, timestamp, warnings };
     output::print(output, &report, || {
         let stamped = report.timestamp.as_ref().map(|stamped| format!("\n  {stamped}")).unwrap_or_default();
         format!("signed {}\n  signature   {}{stamped}", report.artifact.digest, report.signature)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
@@ -11,10 +12,10 @@ use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
-use super::output;
 use super::revocation::as_notation_asks;
 use super::signing_key::{HeldKey, Made, SigningKeyArguments};
 use super::verify::{metadata, pair};
+use super::{output, patience};
 use crate::clock;
 use crate::config::NotationDir;
 use crate::envelope::Format;
@@ -23,6 +24,7 @@ use crate::oci::Descriptor;
 use crate::pki::{Certificate, Renewal, Stamp};
 use crate::policy::StoreKind;
 use crate::remedy::printable;
+use crate::sign::approval::Approved;
 use crate::sign::{SignError, SignRequest, Signed, Unsealed};
 use crate::stamping::{StampingError, TimestampAuthority};
 use crate::verify::{Problem, Standing, State};
@@ -46,6 +48,9 @@ pub(super) struct SigningArguments {
     /// The root certificate of that authority, in a file of its own.
     #[arg(long, value_name = "FILE", requires = "timestamp_url")]
     timestamp_root_cert: Option<PathBuf>,
+    /// How long to ask again for the same signature, such as 15m, where what holds the key says that it cannot be given yet.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    approval_timeout: Option<SignedDuration>,
     #[command(flatten)]
     notation_dir: NotationDirArgument,
 }
@@ -60,14 +65,51 @@ pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
 }
 
 impl SigningArguments {
+    /// The directory with the keys.
+    pub(super) fn directory(&self) -> NotationDir {
+        self.notation_dir.clone().open()
+    }
+
+    /// The same as [`open`](Self::open), with the key of this name where no other is named.
+    pub(super) fn open_named(self, name: &str) -> Result<Signing, Failure> {
+        Self { key: self.key.or_named(name), ..self }.open()
+    }
+
+    /// What is to be asked for, and the key of who asks. The key that is to sign is not touched.
+    pub(super) fn ask(self, requester: Option<&str>) -> Result<Asking, Failure> {
+        let directory = self.directory();
+        let Some(key) = self.key.name() else {
+            let message = "a request names the key that is to sign".to_owned();
+            let remedy = Some("name it with `--key`, as its table in `keyusage.toml` does".to_owned());
+            return Err(Failure { remedy, ..Failure::usage("arguments-missing", message) });
+        };
+        let requester = self.key.open_other(&directory, requester)?;
+        let (format, expiry, key) = (self.signature_format, self.expiry, key.to_owned());
+        let user_metadata = metadata(self.user_metadata)?;
+        Ok(Asking { directory, key, requester, format, user_metadata, expiry })
+    }
+
     /// Looks at everything that does not depend on what is signed.
     pub(super) fn open(self) -> Result<Signing, Failure> {
         let user_metadata = metadata(self.user_metadata)?;
         let authority = Authority::open(self.timestamp_url, self.timestamp_root_cert)?;
         let directory = self.notation_dir.open();
         let key = self.key.open(&directory)?;
-        Ok(Signing { directory, key, format: self.signature_format, user_metadata, expiry: self.expiry, authority })
+        let patience = self.approval_timeout.and_then(|time| Duration::try_from(time).ok());
+        let (format, expiry) = (self.signature_format, self.expiry);
+        Ok(Signing { directory, key, format, user_metadata, expiry, authority, patience })
     }
+}
+
+/// Everything that a request says but for the artifact.
+pub(super) struct Asking {
+    pub(super) directory: NotationDir,
+    /// The key that is to sign, as the usage policy calls it.
+    pub(super) key: String,
+    pub(super) requester: HeldKey,
+    pub(super) format: Format,
+    pub(super) user_metadata: BTreeMap<String, String>,
+    pub(super) expiry: Option<SignedDuration>,
 }
 
 /// Everything that a signature is made with but for the artifact.
@@ -79,6 +121,8 @@ pub(super) struct Signing {
     /// For how long the signature is good; none for ever.
     pub(super) expiry: Option<SignedDuration>,
     pub(super) authority: Option<Authority>,
+    /// For how long a holder of the key that does not sign yet is asked again.
+    pub(super) patience: Option<Duration>,
 }
 
 impl Signing {
@@ -86,11 +130,17 @@ impl Signing {
     pub(super) async fn sign(&self, artifact: &Descriptor) -> Result<Signature, Failure> {
         let user_metadata = self.user_metadata.clone();
         let request = SignRequest { format: self.format, user_metadata, expiry: self.expiry, now: clock::now() };
-        let made = self.key.sign(artifact, &request).map_err(|error| match error {
-            error if error.is_of_the_key() => Failure::of(&error),
-            error => Failure::usage_of(&error),
-        })?;
-        let renewal = Renewal::first_of(made.chain(), request.now);
+        self.finish(patience::ask(self.patience, || self.key.sign(artifact, &request)).await?).await
+    }
+
+    /// A signature of what was approved, as it was approved.
+    pub(super) async fn sign_approved(&self, approved: &Approved<'_>) -> Result<Signature, Failure> {
+        let request = approved.request().sign_request(clock::now());
+        self.finish(patience::ask(self.patience, || self.key.sign_approved(approved, &request)).await?).await
+    }
+
+    async fn finish(&self, made: Made<'_>) -> Result<Signature, Failure> {
+        let renewal = Renewal::first_of(made.chain(), clock::now());
         let (signed, timestamp) = match (made, &self.authority) {
             (Made::Unsealed(unsealed), Some(authority)) => {
                 authority.stamp(*unsealed).await.map(|(signed, stamped)| (signed, Some(stamped)))?

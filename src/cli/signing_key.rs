@@ -1,6 +1,7 @@
 //! The key to sign with: named by the arguments, listed in `signingkeys.json`, held by whatever holds it.
 //!
-//! Who signs gets a [`Signer`] and does not learn where the key lies.
+//! Who signs gets a [`HeldKey`] and does not learn where the key lies. Whatever is signed is signed here, so that the usage
+//! policies of keys are asked once, and no command can forget them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,10 +12,12 @@ use super::exit::Failure;
 use super::key_access::{KeyAccess, KeyAccessArguments};
 use super::plugins::folder;
 use super::verify::{pair, unique};
-use crate::config::{NotationDir, SigningKey, SigningKeyError};
+use crate::clock;
+use crate::config::{KeyUsage, NotationDir, SigningKey, SigningKeyError};
 use crate::oci::Descriptor;
-use crate::pki::{Certificate, Chain, InvalidTokenUri, TokenUri};
+use crate::pki::{Certificate, Chain, InvalidTokenUri, SignatureAlgorithm, TokenUri};
 use crate::plugin::{EnvelopePlugin, PluginKey, SigningPlugin};
+use crate::sign::approval::Approved;
 use crate::sign::{SignError, SignRequest, Signed, Signer, Unsealed, prepare};
 
 /// Which key signs.
@@ -40,6 +43,22 @@ pub(super) struct SigningKeyArguments {
 }
 
 impl SigningKeyArguments {
+    /// The key's name, or its URI, where one is given.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The same arguments, for the key of this name where they name none.
+    pub(super) fn or_named(self, name: &str) -> Self {
+        let is_named = self.key.is_some() || self.plugin.is_some();
+        Self { key: if is_named { self.key } else { Some(name.to_owned()) }, ..self }
+    }
+
+    /// Another key than the one that is named here, by its name or the default one, got at in the same way.
+    pub(super) fn open_other(&self, directory: &NotationDir, name: Option<&str>) -> Result<HeldKey, Failure> {
+        open(directory, name, BTreeMap::new(), &self.access.access())
+    }
+
     pub(super) fn open(&self, directory: &NotationDir) -> Result<HeldKey, Failure> {
         let config = unique(self.plugin_config.clone(), "plugin configuration", "plugin-config-duplicate")?;
         let access = self.access.access();
@@ -50,7 +69,8 @@ impl SigningKeyArguments {
             }
             (_, _, Some(uri)) => {
                 let uri: TokenUri = uri.parse().map_err(|error: InvalidTokenUri| Failure::usage_of(&error))?;
-                access.open_token(&uri, self.key_certificates.as_deref()).map(HeldKey::Signer)
+                let signer = access.open_token(&uri, self.key_certificates.as_deref())?;
+                HeldKey::new(directory, None, Holder::Signer(signer))
             }
             _ if self.key_certificates.is_some() => {
                 let message = "`--key-certificates` goes with a key that is given by its URI".to_owned();
@@ -61,8 +81,16 @@ impl SigningKeyArguments {
     }
 }
 
+/// A key, and what may be done with it.
+pub(super) struct HeldKey {
+    holder: Holder,
+    /// What `signingkeys.json` calls it, if it is in there.
+    name: Option<String>,
+    usage: Option<KeyUsage>,
+}
+
 /// What holds a key: something that signs bytes, or a plugin that makes whole envelopes.
-pub(super) enum HeldKey {
+enum Holder {
     Signer(Box<dyn Signer>),
     Envelopes(Box<EnvelopePlugin>),
 }
@@ -83,27 +111,73 @@ impl Made<'_> {
             Self::Whole(_, chain) => chain.certificates(),
         }
     }
+
+    /// The certificate of the key that has signed.
+    fn certificate(&self) -> Result<&Certificate, SignError> {
+        self.chain().first().ok_or_else(|| SignError::WrongSignature("none".to_owned()))
+    }
 }
 
 impl HeldKey {
-    /// What signs bytes: a plugin that makes envelopes makes those of images only.
-    pub(super) fn signer(&self) -> Result<&dyn Signer, Failure> {
-        match self {
-            Self::Signer(signer) => Ok(signer.as_ref()),
-            Self::Envelopes(_) => {
+    fn new(directory: &NotationDir, name: Option<&str>, holder: Holder) -> Result<Self, Failure> {
+        let usage = directory.key_usage().map_err(|error| Failure::of(&error))?;
+        Ok(Self { holder, name: name.map(str::to_owned), usage })
+    }
+
+    /// The algorithm of what signs bytes: a plugin that makes envelopes makes those of images only.
+    pub(super) fn algorithm(&self) -> Result<SignatureAlgorithm, Failure> {
+        match &self.holder {
+            Holder::Signer(signer) => Ok(signer.algorithm()),
+            Holder::Envelopes(_) => {
                 let message = "the key's plugin makes whole envelopes, and only for images".to_owned();
                 Err(Failure::usage("plugin-envelopes-only", message))
             }
         }
     }
 
-    /// Signs an image.
+    /// Signs something, unless the usage policy of the key asks for the approval of others.
     pub(super) fn sign(&self, artifact: &Descriptor, request: &SignRequest) -> Result<Made<'_>, SignError> {
-        match self {
-            Self::Signer(signer) => prepare(artifact, request, signer.as_ref()).map(Box::new).map(Made::Unsealed),
-            Self::Envelopes(plugin) => {
-                plugin.sign(artifact, request).map(|(signed, chain)| Made::Whole(Box::new(signed), chain))
+        self.check_usage(self.certificate())?;
+        let made = self.make(artifact, request)?;
+        // A plugin says only now which certificate its key has: what it has made is dropped then.
+        self.check_usage(Some(made.certificate()?))?;
+        Ok(made)
+    }
+
+    /// Signs what was approved, as it was approved, with the certificate that it was approved for.
+    pub(super) fn sign_approved(&self, approved: &Approved<'_>, request: &SignRequest) -> Result<Made<'_>, SignError> {
+        let wanted = &approved.request().certificate;
+        let check = |certificate: &Certificate| match certificate.thumbprint() {
+            held if held == *wanted => Ok(()),
+            held => Err(SignError::OtherCertificate { approved: wanted.clone(), held }),
+        };
+        self.certificate().map_or(Ok(()), check)?;
+        let made = self.make(&approved.request().artifact, request)?;
+        check(made.certificate()?)?;
+        Ok(made)
+    }
+
+    fn make(&self, artifact: &Descriptor, request: &SignRequest) -> Result<Made<'_>, SignError> {
+        match &self.holder {
+            Holder::Signer(signer) => prepare(artifact, request, signer.as_ref()).map(Box::new).map(Made::Unsealed),
+            Holder::Envelopes(plugin) => {
+                // The time of such an envelope is the plugin's own, however often it was asked.
+                let request = SignRequest { now: clock::now(), ..request.clone() };
+                plugin.sign(artifact, &request).map(|(signed, chain)| Made::Whole(Box::new(signed), chain))
             }
+        }
+    }
+
+    fn check_usage(&self, certificate: Option<&Certificate>) -> Result<(), SignError> {
+        let rule = self.usage.as_ref().and_then(|usage| usage.governing(self.name.as_deref(), certificate));
+        rule.map_or(Ok(()), |rule| Err(SignError::ApprovalRequired(rule.name.clone())))
+    }
+
+    /// The key's certificate, where it is known before something is signed.
+    fn certificate(&self) -> Option<&Certificate> {
+        match &self.holder {
+            Holder::Signer(signer) => signer.chain().first(),
+            Holder::Envelopes(_) => None,
         }
     }
 }
@@ -117,15 +191,16 @@ pub(super) fn open(
     access: &KeyAccess,
 ) -> Result<HeldKey, Failure> {
     let entry = directory.signing_key(name).map_err(|error| failure(&error))?;
-    match entry.key() {
-        SigningKey::Files { key, certificates } => Ok(HeldKey::Signer(Box::new(access.open_files(key, certificates)?))),
-        SigningKey::Token { uri, certificates } => access.open_token(uri, certificates.as_deref()).map(HeldKey::Signer),
+    let holder = match entry.key() {
+        SigningKey::Files { key, certificates } => Holder::Signer(Box::new(access.open_files(key, certificates)?)),
+        SigningKey::Token { uri, certificates } => Holder::Signer(access.open_token(uri, certificates.as_deref())?),
         SigningKey::Plugin { plugin, id, config } => {
             let mut config = config.clone();
             config.extend(plugin_config);
-            open_plugin(directory, PluginKey { plugin: plugin.clone(), id: id.clone(), config })
+            held_by_plugin(directory, PluginKey { plugin: plugin.clone(), id: id.clone(), config })?
         }
-    }
+    };
+    HeldKey::new(directory, Some(entry.name()), holder)
 }
 
 /// Whoever names a key that there is not, or one that there is already, is told so as wrong usage.
@@ -140,8 +215,12 @@ pub(super) fn failure(error: &SigningKeyError) -> Failure {
 
 /// A key that a plugin holds.
 pub(super) fn open_plugin(directory: &NotationDir, key: PluginKey) -> Result<HeldKey, Failure> {
-    match SigningPlugin::open(&folder(directory), key).map_err(|error| Failure::of(&error))? {
-        SigningPlugin::Raw(signer) => Ok(HeldKey::Signer(signer)),
-        SigningPlugin::Envelope(plugin) => Ok(HeldKey::Envelopes(plugin)),
-    }
+    HeldKey::new(directory, None, held_by_plugin(directory, key)?)
+}
+
+fn held_by_plugin(directory: &NotationDir, key: PluginKey) -> Result<Holder, Failure> {
+    Ok(match SigningPlugin::open(&folder(directory), key).map_err(|error| Failure::of(&error))? {
+        SigningPlugin::Raw(signer) => Holder::Signer(signer),
+        SigningPlugin::Envelope(plugin) => Holder::Envelopes(plugin),
+    })
 }

@@ -195,7 +195,7 @@ fn invalid(path: &Path, text: &[u8], error: &toml::de::Error) -> AttachProfileEr
     AttachProfileError::Invalid { path: path.to_owned(), line, message: printable(error.message()) }
 }
 
-fn trust_stores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TrustStore>, D::Error> {
+pub(super) fn trust_stores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TrustStore>, D::Error> {
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts.iter().map(|text| text.parse().map_err(de::Error::custom)).collect()
 }

@@ -144,7 +144,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, N
 
 /// Keeps other writers of this directory waiting until the value is dropped. The directory is made, for its owner
 /// alone, where there is none.
-pub(super) fn lock_directory(directory: &Path) -> io::Result<File> {
+pub fn lock_directory(directory: &Path) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let handle = File::open(directory)?;
     handle.lock()?;

@@ -7,17 +7,20 @@
 
 mod attach_profile;
 mod file;
+mod key_usage;
 mod node;
 mod notation_dir;
 mod plugins;
 mod revocation;
 mod signing_keys;
 mod stored_certificates;
+mod strict_policy;
 mod trust_store;
 mod value;
 
 pub use attach_profile::{AttachProfile, AttachProfileError, RevocationChoice};
-pub use file::{Existing, FileError, NotationFileError, write_whole};
+pub use file::{Existing, FileError, NotationFileError, lock_directory, write_whole};
+pub use key_usage::{KeyUsage, KeyUsageError, UsageRule};
 pub use node::{
     CacheConfig, ContainerdConfig, GateConfig, LimitConfig, LocalImageConfig, LogConfig, LogFormat, NodeConfig,
     NodeConfigError, RegistryConfig, SocketConfig,
@@ -27,4 +30,5 @@ pub use plugins::PluginConfig;
 pub use revocation::RevocationConfig;
 pub use signing_keys::{SigningKey, SigningKeyEntry, SigningKeyError, SigningKeys};
 pub use stored_certificates::{StoredCertificates, names_in};
+pub use strict_policy::strict_policy;
 pub use trust_store::{is_certificate_file_name, load as load_trust_store};

@@ -3,6 +3,7 @@
 //! It carries and does not decide: it brings the signatures to where they are examined, bounds the time and the number,
 //! and keeps what was answered. Every verdict is made against one trust snapshot and one instant.
 
+mod alone;
 mod blob;
 mod cache;
 mod enroll;
@@ -27,6 +28,7 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
+pub use alone::examine_alone;
 pub use blob::{BlobQuestion, examine_blob, hash_of};
 pub use cache::CacheOptions;
 pub use enroll::{EnrollError, EnrollEvent, EnrollOrder, Enrolled, Enroller, LayerBegun, LayerCounts, Workshop};

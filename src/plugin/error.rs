@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::process::MAX_OUTPUT;
 use crate::oci::InvalidJson;
 use crate::remedy::{Code, Remedy};
+use crate::sign::HolderError;
 
 /// What went wrong with one plugin.
 #[derive(Debug, thiserror::Error)]
@@ -189,6 +190,18 @@ impl SaidCode {
     /// One that the contract does not have is an error like any other.
     pub(super) fn of(text: &str) -> Self {
         Self::ALL.into_iter().find(|code| code.as_str() == text).unwrap_or(Self::Error)
+    }
+}
+
+impl PluginError {
+    /// Whether the contract says that the same may be asked again: "can be retried".
+    pub fn is_retryable(&self) -> bool {
+        matches!(&self.fault, PluginFault::Says { code: SaidCode::Throttled | SaidCode::Timeout, .. })
+    }
+
+    /// The error, as one of a key's holder.
+    pub(super) fn into_holder(self) -> HolderError {
+        if self.is_retryable() { HolderError::pending(self) } else { HolderError::new(self) }
     }
 }
 

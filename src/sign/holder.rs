@@ -7,33 +7,46 @@ use crate::remedy::{Code, Remedy};
 
 /// The error of whatever holds a key that is not in memory. Only the holder's own module knows its kinds.
 #[derive(Debug)]
-pub struct HolderError(Box<dyn Remedy + Send + Sync>);
+pub struct HolderError {
+    error: Box<dyn Remedy + Send + Sync>,
+    is_pending: bool,
+}
 
 impl HolderError {
     /// The error as its holder states it.
     pub fn new(error: impl Remedy + Send + Sync + 'static) -> Self {
-        Self(Box::new(error))
+        Self { error: Box::new(error), is_pending: false }
+    }
+
+    /// The same, where the holder may give the signature to whoever asks again for the very same one.
+    pub fn pending(error: impl Remedy + Send + Sync + 'static) -> Self {
+        Self { is_pending: true, ..Self::new(error) }
+    }
+
+    /// Whether it is worth while to ask again.
+    pub fn is_pending(&self) -> bool {
+        self.is_pending
     }
 }
 
 impl fmt::Display for HolderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.error.fmt(f)
     }
 }
 
 impl Error for HolderError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()
+        self.error.source()
     }
 }
 
 impl Remedy for HolderError {
     fn code(&self) -> Code {
-        self.0.code()
+        self.error.code()
     }
 
     fn remedy(&self) -> Option<String> {
-        self.0.remedy()
+        self.error.remedy()
     }
 }

@@ -3,6 +3,7 @@
 //! Follows the Notary "Signing and Verification Workflow" and signature specification, "OCI Signature Storage". The
 //! current form of the manifest is written: an artifact type and the empty config.
 
+pub mod approval;
 mod build_output;
 mod holder;
 mod local;
@@ -92,6 +93,17 @@ pub enum SignError {
     /// The certificates are not valid at the time of signing.
     #[error("the signing certificates are not valid now: {0}")]
     NotValidNow(String),
+    /// The key's usage policy asks for approvals, and this way of signing has none.
+    #[error("the usage policy of the key `{0}` asks for the approval of others")]
+    ApprovalRequired(String),
+    /// What was approved is a signature of another certificate's key.
+    #[error("approved is a signature with the certificate {approved}, and this key has the certificate {held}")]
+    OtherCertificate {
+        /// The thumbprint in the request.
+        approved: String,
+        /// That of the key.
+        held: String,
+    },
     /// The certificates were not valid at the time that the authority vouches for.
     #[error("the time-stamp reaches to {0}, when a signing certificate was not valid")]
     StampedOutsideValidity(Timestamp),
@@ -107,6 +119,8 @@ impl Remedy for SignError {
             Self::Expiry => "expiry-invalid",
             Self::NotValidNow(_) => "signing-certificate-not-valid",
             Self::StampedOutsideValidity(_) => "timestamp-outside-validity",
+            Self::ApprovalRequired(_) => "approval-required",
+            Self::OtherCertificate { .. } => "approval-other-certificate",
         })
     }
 
@@ -115,6 +129,10 @@ impl Remedy for SignError {
             Self::Key(_) | Self::WrongSignature(_) => "see whether the key and its certificate belong together".into(),
             Self::Holder(error) => return error.remedy(),
             Self::ReservedMetadata(_) | Self::MetadataTaken(_) => "choose another key".into(),
+            Self::ApprovalRequired(_) => {
+                "ask for it with `pratique sign --request FILE`, and sign with `pratique sign --approved FILE`".into()
+            }
+            Self::OtherCertificate { .. } => "sign with the key that the request is for, or make a new request".into(),
             Self::Expiry => "write a duration such as `24h` or `90s`".into(),
             Self::NotValidNow(_) | Self::StampedOutsideValidity(_) => {
                 "renew the certificate, or look at this machine's clock".into()
@@ -124,6 +142,16 @@ impl Remedy for SignError {
 }
 
 impl SignError {
+    /// Whether what holds the key may sign when it is asked for the same again.
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::Holder(error) if error.is_pending())
+    }
+
+    /// Whether it is a "no": somebody else has to agree first.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::ApprovalRequired(_) | Self::OtherCertificate { .. })
+    }
+
     /// Whether it is about the key, not about what it was to sign.
     pub fn is_of_the_key(&self) -> bool {
         matches!(self, Self::Key(_) | Self::Holder(_) | Self::WrongSignature(_) | Self::NotValidNow(_))

@@ -26,6 +26,8 @@ mod soft_hsm;
 mod node;
 mod service;
 
+mod approval;
+mod approval_files;
 mod attach;
 mod attach_many;
 mod attach_trust;

@@ -285,6 +285,22 @@ impl Scene {
         self.registry.put_referrer(REPOSITORY, media_type::IMAGE_MANIFEST, &manifest);
     }
 
+    /// `notation verify` of the image, by the real program, with this root in its trust store.
+    pub fn notation_accepts(&self, root: &Path) {
+        let home = tempfile::tempdir().unwrap();
+        let store = home.path().join("notation/truststore/x509/ca/acme");
+        fs::create_dir_all(&store).unwrap();
+        fs::copy(root, store.join("root.pem")).unwrap();
+        fs::write(home.path().join("notation/trustpolicy.json"), policy("strict", &["ca:acme"], &["*"])).unwrap();
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/notation");
+        let mut command = Command::new(&program);
+        command.args(["verify", "--insecure-registry", &self.image()]).env_clear().env("HOME", home.path());
+        let output = command.env("XDG_CONFIG_HOME", home.path()).output();
+        let output =
+            output.unwrap_or_else(|error| panic!("{} (tests/env/tools.sh makes it): {error}", program.display()));
+        assert!(output.status.success(), "{}: {output:?}", root.display());
+    }
+
     /// Gives a further signer a key, whom nobody trusts yet.
     pub fn add_signer(&self, name: &str) {
         self.node.run(&format!("cert generate-test {name} --key-type ec-256")).exits(0);

@@ -116,3 +116,72 @@ async fn a_plugin_that_makes_envelopes_signs_and_each_misbehaviour_stores_nothin
     write(&scene, "capabilities", "\"SIGNATURE_VERIFIER.REVOCATION_CHECK\"");
     assert_eq!(refusal(&scene, ""), "3 plugin-without-signing");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_cannot_sign_yet_is_asked_for_the_same_again_until_the_time_is_over() {
+    for (capability, command) in
+        [("SIGNATURE_GENERATOR.RAW", "generate-signature"), ("SIGNATURE_GENERATOR.ENVELOPE", "generate-envelope")]
+    {
+        let scene = scene(capability).await;
+        let sign = |often: &str, arguments: &str| {
+            for old in ["ran", "first"] {
+                let _ = fs::remove_file(scene.node.path(&format!("plugins/{PLUGIN}/{old}")));
+            }
+            write(&scene, "behaviour", &format!("{command} {often}"));
+            scene.run(&format!("sign --key kms {arguments}"))
+        };
+        assert!(sign("later-3", "").exits(3).stderr.starts_with("error [plugin-says-throttled]"));
+        let late = sign("later-1000", "--approval-timeout 1s").exits(3);
+        assert!(
+            late.stderr.contains("error [approval-timeout]: what holds the key has not signed within 1 s"),
+            "{late:?}"
+        );
+        assert!(late.stderr.contains("one of two has approved"), "{late:?}");
+        let other = sign("says-ACCESS_DENIED", "--approval-timeout 60s").exits(3);
+        assert!(other.stderr.starts_with("error [plugin-says-access-denied]"), "{other:?}");
+        assert!(!scene.registry.lines().iter().any(|line| line.starts_with("PUT ")));
+        let waited = sign("later-3", "--approval-timeout 60s --expiry 1h").exits(0);
+        assert!(waited.stderr.starts_with("waiting for up to 60 s: the plugin"), "{waited:?}");
+        scene.verify("").answers(0, "admit", "admitted", None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_plugin_has_signed_with_a_key_that_needs_approvals_is_dropped_without_them() {
+    for capability in ["SIGNATURE_GENERATOR.RAW", "SIGNATURE_GENERATOR.ENVELOPE"] {
+        let scene = scene(capability).await;
+        let rule = |name: &str, chain: &str| {
+            let certificate = vectors().join("chains").join(chain).join("chain.pem");
+            let text = format!(
+                "[keys.{name}]\ncertificate = \"{}\"\napprovals = 1\nvalid_for = \"1h\"\ntrust_stores = [\"ca:ann\"]\n\
+                 approvers = [\"x509.subject: C=US, ST=WA, O=Notary, CN=ann\"]\nrequester_may_approve = true\n",
+                certificate.display()
+            );
+            scene.node.write("keyusage.toml", text);
+        };
+        let list = fs::read_to_string(scene.node.path("signingkeys.json")).unwrap();
+        let mut list: Value = serde_json::from_str(&list).unwrap();
+        let file = |extension: &str| scene.node.path(&format!("localkeys/ann.{extension}")).display().to_string();
+        list["keys"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"name": "ann", "keyPath": file("key"), "certPath": file("crt")}));
+        scene.node.write("signingkeys.json", list.to_string());
+        // By its certificate, which nobody knows before; and by its name.
+        rule("other", "rsa2048");
+        assert!(scene.run("sign --key kms").exits(1).stderr.starts_with("error [approval-required]"));
+        assert!(scene.run(&format!("sign --plugin {PLUGIN} --id x")).exits(1).stderr.contains("[approval-required]"));
+        rule("kms", "rsa3072");
+        assert!(scene.run("sign --key kms").exits(1).stderr.starts_with("error [approval-required]"));
+        scene.run("sign --key kms --request a --request-key ann").exits(0);
+        scene.node.run("approve a --yes --key ann").exits(0);
+        // The policy's certificate is another than the plugin's.
+        assert!(scene.node.run("sign --approved a").exits(1).stderr.contains("[approval-other-certificate]"));
+        assert!(!scene.registry.lines().iter().any(|line| line.starts_with("PUT ")));
+        rule("kms", "rsa2048");
+        scene.run("sign --key kms --request b --request-key ann").exits(0);
+        scene.node.run("approve b --yes --key ann").exits(0);
+        scene.node.run("sign --approved b").exits(0);
+        scene.verify("").answers(0, "admit", "admitted", None);
+    }
+}

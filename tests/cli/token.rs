@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::cases::vectors;
-use crate::node::{Scene, policy};
+use crate::node::Scene;
 use crate::soft_hsm::{PIN, SoftHsm, module};
 
 /// A scene with a token named `card`, and the PIN in the variable `PIN`.
@@ -44,18 +44,8 @@ fn sign(scene: &Scene, uri: &str, options: &str) -> crate::node::Ran {
 
 /// `notation verify`, with the root of this chain in its trust store.
 fn notation_accepts(scene: &Scene, name: &str) {
-    let home = tempfile::tempdir().unwrap();
-    let store = home.path().join("notation/truststore/x509/ca/acme");
-    fs::create_dir_all(&store).unwrap();
-    let root = certificates(name, home.path()).pop().unwrap();
-    fs::copy(root, store.join("root.pem")).unwrap();
-    fs::write(home.path().join("notation/trustpolicy.json"), policy("strict", &["ca:acme"], &["*"])).unwrap();
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/notation");
-    let mut command = Command::new(&program);
-    command.args(["verify", "--insecure-registry", &scene.image()]).env_clear().env("HOME", home.path());
-    let output = command.env("XDG_CONFIG_HOME", home.path()).output();
-    let output = output.unwrap_or_else(|error| panic!("{} (tests/env/tools.sh makes it): {error}", program.display()));
-    assert!(output.status.success(), "{name}: {output:?}");
+    let folder = tempfile::tempdir().unwrap();
+    scene.notation_accepts(&certificates(name, folder.path()).pop().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,9 +181,7 @@ async fn a_pin_in_the_uri_is_refused_and_not_repeated() {
 async fn a_module_that_hangs_is_given_up() {
     let scene = Scene::new().await;
     let module = scene.node.path("hanging.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/hanging_module.c");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&module).arg(&source).status().unwrap();
-    assert!(built.success());
+    compile("hanging_module.c", &module, "-g0");
     scene.run(&format!("sign --key pkcs11:token=card?module-path={} --token-timeout 1s", module.display())).is(
         3,
         "",
@@ -202,4 +190,36 @@ error [token-timeout]: the PKCS #11 module gave no answer within 1 seconds
 hint: see whether the device answers; `--token-timeout` gives it longer
 ",
     );
+}
+
+/// A module of the tests, with this option.
+fn compile(source: &str, module: &Path, option: &str) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(source);
+    let built = Command::new("cc").args(["-shared", "-fPIC", option, "-o"]).arg(module).arg(&source).status().unwrap();
+    assert!(built.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_asks_others_first_is_asked_again_until_it_signs_or_the_time_is_over() {
+    for (pending, options, exit, told) in [
+        ("3", "--approval-timeout 60s", 0, "waiting for up to 60 s: the token has not signed yet"),
+        ("3", "", 3, "error [token-pending]"),
+        ("1000", "--approval-timeout 1s", 3, "error [approval-timeout]"),
+        ("never", "--approval-timeout 60s", 3, "error [token-rejected]"),
+    ] {
+        let (mut scene, hsm) = scene_with_token().await;
+        hsm.import("card", &chain("p256").join("leaf.key"), "release", "01");
+        let wrapper = scene.node.path("pending.so");
+        compile("pending_module.c", &wrapper, &format!("-DREAL=\"{}\"", module().display()));
+        scene.node.set("PENDING", pending.to_owned());
+        let uri = format!("pkcs11:token=card;object=release?module-path={}", wrapper.display());
+        let certificates = chain("p256").join("chain.pem").display().to_string();
+        let ran = sign(&scene, &uri, &format!("--key-certificates {certificates} {options}")).exits(exit);
+        assert!(ran.stderr.contains(told), "{pending} {options}: {ran:?}");
+        let stored = scene.registry.lines().iter().any(|line| line.starts_with("PUT "));
+        assert_eq!(stored, exit == 0, "{pending} {options}");
+        if stored {
+            notation_accepts(&scene, "p256");
+        }
+    }
 }

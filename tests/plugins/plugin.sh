@@ -34,6 +34,12 @@ nothing) exit 0 ;;
 text) echo hello; exit 0 ;;
 list) echo '[]'; exit 0 ;;
 deep) printf '%0.s[' $(seq 1 5000); exit 0 ;;
+later-*)
+    # As a quorum inside of a device: the same request is answered when it was made often enough.
+    [ -f "$here/first" ] || printf '%s' "$request" >"$here/first"
+    [ "$(cat "$here/first")" = "$request" ] || say VALIDATION_ERROR 'this is another request'
+    [ "$(grep -c "^$command\$" "$here/ran")" -gt "${what#later-}" ] || say THROTTLED 'one of two has approved'
+    ;;
 says-*) say "${what#says-}" 'not today' ;;
 esac
 

@@ -7,18 +7,17 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
-use serde_json::json;
 
 use crate::cli::attaching::Attachable;
 use crate::cli::exit::Failure;
 use crate::cli::payload::read;
-use crate::config::{AttachProfile, NotationDir, RevocationChoice, load_trust_store};
-use crate::judge::Gathering;
+use crate::config::{AttachProfile, NotationDir, RevocationChoice, load_trust_store, strict_policy};
+use crate::judge::examine_alone;
 use crate::oci::Repository;
 use crate::pki::Certificate;
-use crate::policy::{Action, Policy, StoreKind, StoreProblem, Trust, TrustStore};
+use crate::policy::{StoreKind, StoreProblem, Trust, TrustStore};
 use crate::revocation::Servers;
-use crate::verify::{Problem, Subject, examine};
+use crate::verify::{Problem, Subject};
 
 /// The name under which the roots of the command line stand.
 const ROOTS: &str = "trust-root";
@@ -89,18 +88,8 @@ fn trust(
         let anchors = load_trust_store(&directory.trust_store(&store), &store);
         stores.insert(store, Ok(anchors.map_err(|problem| Failure::of(&problem))?));
     }
-    let level = match revocation.action() {
-        Action::Skip => json!({"level": "strict", "override": {"revocation": "skip"}}),
-        _ => json!({"level": "strict"}),
-    };
-    let policy = json!({"version": "1.0", "trustPolicies": [{
-        "name": "attach",
-        "registryScopes": ["*"],
-        "signatureVerification": level,
-        "trustStores": stores.keys().map(ToString::to_string).collect::<Vec<_>>(),
-        "trustedIdentities": identities,
-    }]});
-    let policy = Policy::parse(policy.to_string().as_bytes()).map_err(|error| Failure::usage_of(&error))?;
+    let policy = strict_policy("attach", stores.keys(), identities, revocation);
+    let policy = policy.map_err(|error| Failure::usage_of(&error))?;
     Ok(Trust::new(policy, stores, "the command line".to_owned()))
 }
 
@@ -149,17 +138,7 @@ impl Demand {
     ) -> Result<(), Problem> {
         let metadata = BTreeMap::new();
         let subject = Subject::artifact(attachable.artifact(), &metadata);
-        // Its one statement has the scope `*`.
-        let Some(statement) = self.trust.policy().statements().first() else { return Err(no_statement()) };
-        let examined = examine(attachable.envelope(), subject, statement, &self.trust);
-        let outcome = Gathering::from(servers).conclude(examined, now).await;
-        match outcome.decisive().and_then(|finding| finding.problem()) {
-            Some(problem) => Err(problem.clone()),
-            None => Ok(()),
-        }
+        let state = examine_alone(servers, &self.trust, attachable.envelope(), subject, now).await;
+        state.problem().map_or(Ok(()), |problem| Err(problem.clone()))
     }
-}
-
-fn no_statement() -> Problem {
-    Problem::new("no-policy-statement", "nobody is trusted", "name a trust store")
 }

@@ -69,7 +69,7 @@ pub(in crate::cli) async fn make(file: &Path, media_type: &str, signing: &Signin
         let remedy = Some("write a type such as text/plain".to_owned());
         return Err(Failure { remedy, ..Failure::usage("media-type-malformed", message) });
     }
-    let blob = describe_file(file, signing.key.signer()?.algorithm().hash(), media_type)?;
+    let blob = describe_file(file, signing.key.algorithm()?.hash(), media_type)?;
     let Signature { signed, timestamp: stamped, warnings } = signing.sign(&blob).await?;
     Ok(Made { blob, envelope: signed.envelope.bytes().to_vec(), stamped, warnings })
 }

@@ -8,6 +8,9 @@ use super::super::bounded::NoAnswer;
 use crate::pki::InvalidChain;
 use crate::remedy::{Code, Remedy};
 
+/// "Not yet" (PKCS #11 3.2, general return values), which the bindings do not know by name.
+const CKR_PENDING: u64 = 0x204;
+
 /// Why a token did not sign.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -86,6 +89,12 @@ pub enum TokenError {
     /// The key wants its PIN before each signature, or may not sign.
     #[error("the token does not let the key sign: {0}")]
     KeyRefused(&'static str),
+    /// Somebody has to agree first, at the token.
+    #[error("the token has not signed yet: it waits for somebody to approve (CKR_PENDING)")]
+    Pending,
+    /// Somebody has not agreed, at the token.
+    #[error("the signature was rejected at the token (CKR_FUNCTION_REJECTED)")]
+    Rejected,
     /// The certificates are not a chain of Notary's profile.
     #[error("the certificates cannot be used for signing")]
     Chain(#[source] InvalidChain),
@@ -113,6 +122,8 @@ impl Remedy for TokenError {
             Self::OtherCertificate(_) => "token-certificate-mismatch",
             Self::NoMechanism { .. } => "token-mechanism-missing",
             Self::KeyRefused(_) => "token-key-refused",
+            Self::Pending => "token-pending",
+            Self::Rejected => "token-rejected",
             Self::Chain(error) => return error.code(),
             Self::Crashed | Self::Failed(_) => "token-failed",
         })
@@ -136,6 +147,8 @@ impl Remedy for TokenError {
             Self::Keys { .. } => "add `id` to the URI of the key".into(),
             Self::NoCertificate => "put the certificate on the token with the key's `CKA_ID`, or name a file with it".into(),
             Self::OtherCertificate(_) => "put the leaf certificate of this key first in the certificate file".into(),
+            Self::Pending => "have it approved there; `--approval-timeout` waits for that".into(),
+            Self::Rejected => "ask whoever guards the token".into(),
             Self::KeyRefused(_) => "see with which rights the key was made".into(),
             Self::Chain(error) => return error.remedy(),
             Self::TooMany(_) | Self::NoMechanism { .. } | Self::Crashed | Self::Failed(_) => return None,
@@ -159,6 +172,8 @@ impl From<Error> for TokenError {
                 Self::KeyRefused("it asks for the PIN before each signature, which is not supported")
             }
             Error::Pkcs11(RvError::KeyFunctionNotPermitted, _) => Self::KeyRefused("it is not a key for signing"),
+            Error::Pkcs11(RvError::FunctionRejected, _) => Self::Rejected,
+            Error::Pkcs11(RvError::UnknownErrorCode(CKR_PENDING), _) => Self::Pending,
             // The long texts of the standard say less than its names.
             Error::Pkcs11(error, function) => Self::Failed(format!("{function}: {}", name(error))),
             error => Self::Failed(error.to_string()),

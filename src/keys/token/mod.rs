@@ -179,7 +179,12 @@ impl Signer for TokenKey {
         let (way, key, input) = (self.way, self.key, self.way.input(to_be_signed));
         let signature = self.work.ask(move |opened| opened.session.sign(&way.mechanism(), key, &input));
         let signature = signature.map_err(TokenError::from).and_then(|signature| Ok(signature?));
-        signature.map_err(|error| SignError::Holder(HolderError::new(error)))
+        signature.map_err(|error| {
+            SignError::Holder(match error {
+                TokenError::Pending => HolderError::pending(error),
+                error => HolderError::new(error),
+            })
+        })
     }
 
     fn check_validity(&self, at: Timestamp) -> Result<(), SignError> {

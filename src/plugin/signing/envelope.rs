@@ -16,7 +16,7 @@ use crate::pki::Chain;
 use crate::plugin::contract::{CONTRACT_VERSION, PluginConfig, Request};
 use crate::plugin::error::{PluginError, PluginFault};
 use crate::remedy::{excerpt, one_line};
-use crate::sign::{HolderError, SignError, SignRequest, Signed, payload};
+use crate::sign::{SignError, SignRequest, Signed, payload};
 use crate::verify::check_integrity;
 
 /// How far the clocks of a plugin's service and of this machine may be apart.
@@ -37,7 +37,7 @@ impl EnvelopePlugin {
 
     /// A signature of an image, and the certificates that it carries.
     pub fn sign(&self, artifact: &Descriptor, request: &SignRequest) -> Result<(Signed, Chain), SignError> {
-        let holder = |error| SignError::Holder(HolderError::new(error));
+        let holder = |error: PluginError| SignError::Holder(error.into_holder());
         let payload = payload(artifact, &request.user_metadata)?;
         let expiry = request.expiry.map(|expiry| u64::try_from(expiry.as_secs()).map_err(|_| SignError::Expiry));
         let made = self.generate(&payload, request, expiry.transpose()?).map_err(holder)?;

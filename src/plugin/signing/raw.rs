@@ -13,7 +13,7 @@ use crate::pki::{Certificate, Chain, KeySpec, SignatureAlgorithm};
 use crate::plugin::contract::{CONTRACT_VERSION, PluginConfig, Request};
 use crate::plugin::error::{PluginError, PluginFault};
 use crate::remedy::{excerpt, one_line};
-use crate::sign::{HolderError, SignError, Signer};
+use crate::sign::{SignError, Signer};
 
 /// A key of a plugin that signs bytes.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Signer for RawPlugin {
     }
 
     fn sign(&self, to_be_signed: &[u8]) -> Result<Vec<u8>, SignError> {
-        let holder = |error| SignError::Holder(HolderError::new(error));
+        let holder = |error: PluginError| SignError::Holder(error.into_holder());
         let (signature, chain) = self.generate(to_be_signed).map_err(holder)?;
         let first = self.chain.get_or_init(|| chain.clone());
         if *first != chain {
