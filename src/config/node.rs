@@ -80,8 +80,8 @@ pub struct SocketConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitConfig {
-    /// The longest that a question may take, whatever is waited for. Not zero.
-    #[serde(deserialize_with = "value::positive_duration")]
+    /// The longest that a question may take, whatever is waited for. Not zero, and less than the 9 s that the hooks wait.
+    #[serde(deserialize_with = "value::time_to_answer")]
     pub total_timeout: Duration,
     /// How many signatures of an image are examined. At least one.
     #[serde(deserialize_with = "value::at_least_one")]
@@ -478,7 +478,7 @@ mod tests {
             reconcile = "remove"
             sockets.dir = "/run/other"
             [limits]
-            total_timeout = "1m 30s"
+            total_timeout = "8s 999ms"
             max_signatures = 1
             envelope_size = 10485760
             [cache]
@@ -520,7 +520,7 @@ mod tests {
         .unwrap();
         assert_eq!((config.notation_dir.to_str().unwrap(), config.mode), ("/root/.config/notation", Mode::Audit));
         assert_eq!(config.sockets.dir, Path::new("/run/other"));
-        assert_eq!(config.limits.total_timeout, Duration::from_secs(90));
+        assert_eq!(config.limits.total_timeout, Duration::from_millis(8999));
         assert_eq!(
             (config.limits.max_signatures, config.limits.envelope_size),
             (1, crate::envelope::limits::MAX_ENVELOPE_SIZE)
@@ -575,6 +575,7 @@ mod tests {
             ("[limits]\ntotal_timeout = \"8\"", 2, Some("limits.total_timeout")),
             ("[limits]\ntotal_timeout = \"0s\"", 2, Some("limits.total_timeout")),
             ("[limits]\ntotal_timeout = \"-8s\"", 2, Some("limits.total_timeout")),
+            ("[limits]\ntotal_timeout = \"9s\"", 2, Some("limits.total_timeout")),
             ("[cache]\nmax_age = \"100000h\"", 2, Some("cache.max_age")),
             ("[limits]\nmax_signatures = 0", 2, Some("limits.max_signatures")),
             ("[limits]\nmax_signatures = -1", 2, Some("limits.max_signatures")),

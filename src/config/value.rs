@@ -11,6 +11,9 @@ use crate::oci::Repository;
 /// The longest duration: a year. Longer ones are typing errors, and could overflow a point in time.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// How long `pratique-verifier` and `pratique-runtime` wait; containerd ends a verifier after 10 s.
+const HOOK_PATIENCE: Duration = Duration::from_secs(9);
+
 /// A path that means the same from every working directory.
 pub(super) fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
     let path = PathBuf::deserialize(deserializer)?;
@@ -38,6 +41,16 @@ pub(super) fn positive_duration<'de, D: Deserializer<'de>>(deserializer: D) -> R
     match duration(deserializer)? {
         Duration::ZERO => Err(de::Error::custom("the duration must not be zero")),
         duration => Ok(duration),
+    }
+}
+
+/// The same, and over while those who have asked still wait: an answer that comes later stops whatever they ask about.
+pub(super) fn time_to_answer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    match positive_duration(deserializer)? {
+        duration if duration < HOOK_PATIENCE => Ok(duration),
+        _ => Err(de::Error::custom(
+            "the hooks wait 9 seconds, and an answer has to be there before: write less than `9s`",
+        )),
     }
 }
 
