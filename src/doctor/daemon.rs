@@ -22,8 +22,9 @@ pub(super) fn examine(facts: &Facts, findings: &mut Vec<Finding>) {
             ));
         }
         if !daemon.reload_error.is_empty() {
-            let fact = format!("the policy on disk is not in force: {}", daemon.reload_error);
-            findings.push(Finding::warning("policy-not-in-force", fact, "mend the policy; systemctl reload pratiqued"));
+            // Whoever was taken out of the policy on disk is still trusted.
+            let fact = format!("images are judged by an older policy than the one on disk: {}", daemon.reload_error);
+            findings.push(Finding::error("policy-not-in-force", fact, "mend the policy; systemctl reload pratiqued"));
         }
     }
     settings(facts, findings);
@@ -105,7 +106,7 @@ fn chosen(choice: Choice) -> Finding {
 mod tests {
     use super::*;
     use crate::doctor::testing::{change, codes, found};
-    use crate::doctor::{Daemon, Severity};
+    use crate::doctor::{Condition, Daemon, Severity, examine as examine_all};
 
     #[test]
     fn each_socket_has_to_have_the_daemon_behind_it() {
@@ -124,6 +125,8 @@ mod tests {
         };
         assert_eq!(with("audit", ""), ["daemon-audits"]);
         assert_eq!(with("enforce", "no such store"), ["policy-not-in-force"]);
+        let daemon = Daemon { mode: "enforce".into(), reload_error: "no such store".into() };
+        assert_eq!(examine_all(&change(|facts| facts.daemon = Ok(daemon))).condition(), Condition::Open);
         assert_eq!(with("enforce", ""), [""; 0]);
     }
 
