@@ -137,6 +137,8 @@ pub struct GateConfig {
     pub diff: bool,
     /// What becomes of a layer that no manifest lists.
     pub orphan_layers: OrphanLayers,
+    /// Whether the registry in an image's name is asked for signatures before its layers are unpacked.
+    pub ask_registry: bool,
     /// Whether the OCI runtime's questions are answered.
     pub run: bool,
 }
@@ -255,7 +257,7 @@ impl Default for ContainerdConfig {
 
 impl Default for GateConfig {
     fn default() -> Self {
-        Self { diff: true, orphan_layers: OrphanLayers::default(), run: true }
+        Self { diff: true, orphan_layers: OrphanLayers::default(), ask_registry: true, run: true }
     }
 }
 
@@ -500,6 +502,7 @@ mod tests {
             [gates]
             diff = false
             orphan_layers = "deny"
+            ask_registry = false
             run = false
             [run]
             without_image = "allow"
@@ -539,8 +542,8 @@ mod tests {
         assert_eq!(config.revocation, expected);
         assert_eq!(config.containerd.socket, Path::new("/run/k3s/containerd/containerd.sock"));
         assert_eq!(
-            (config.gates.diff, config.gates.orphan_layers, config.gates.run),
-            (false, OrphanLayers::Deny, false)
+            config.gates,
+            GateConfig { diff: false, orphan_layers: OrphanLayers::Deny, ask_registry: false, run: false }
         );
         assert_eq!(config.metrics.listen, Some("127.0.0.1:9464".parse().unwrap()));
         assert_eq!(config.reconcile, Reconcile::Remove);

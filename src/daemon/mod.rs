@@ -286,6 +286,7 @@ fn unpack_options(config: &NodeConfig) -> UnpackOptions {
     UnpackOptions {
         orphan_layers: config.gates.orphan_layers,
         local: local_images(config),
+        places: places(config.gates.ask_registry),
         registries: config.registry.insecure.clone(),
     }
 }

@@ -40,6 +40,8 @@ pub struct UnpackOptions {
     pub orphan_layers: OrphanLayers,
     /// How images are judged that came from no registry.
     pub local: LocalImages,
+    /// Where the signatures of the others are looked for.
+    pub places: Places,
     /// Registries with their port: where a label names one of these hosts, it may mean this port.
     pub registries: Vec<String>,
 }
@@ -141,8 +143,9 @@ impl UnpackGate {
                 if let Some(answered) = judge.on_boot_floor(&format!("image {}", artifact.digest), artifact) {
                     return Some(of_image(image, answered));
                 }
-                let names = self.names_of(&artifact.digest).into_iter().map(|name| named(&name, artifact));
-                for question in names.chain(self.options.local.question(artifact)) {
+                let names = self.names_of(&artifact.digest);
+                let asked = names.iter().flat_map(|name| self.known_under(name, artifact));
+                for question in asked.chain(self.options.local.question(artifact)) {
                     if let Some(answered) = judge.known_admission(&question).await {
                         return Some(of_image(image, answered));
                     }
@@ -168,7 +171,8 @@ impl UnpackGate {
                 names => {
                     let artifacts: Vec<&Descriptor> = family(&image).collect();
                     let outermost_first = artifacts.into_iter().rev();
-                    outermost_first.flat_map(|artifact| names.iter().map(|name| named(name, artifact))).collect()
+                    let under = |name, artifact| question_under(name, artifact, self.options.places);
+                    outermost_first.flat_map(|artifact| names.iter().map(move |name| under(name, artifact))).collect()
                 }
             };
             let manifest = || image.manifest.clone();
@@ -202,6 +206,14 @@ impl UnpackGate {
         registries.sort();
         registries.dedup();
         registries
+    }
+
+    /// The questions under a name to which the answer may be known: this gate's own, and those of whoever asked with the
+    /// registry at hand, such as the image verifier. An admission is one wherever its signature lay.
+    fn known_under(&self, repository: &Repository, artifact: &Descriptor) -> Vec<Question> {
+        let mut places = vec![Places::Everywhere, self.options.places];
+        places.dedup();
+        places.into_iter().map(|places| question_under(repository, artifact, places)).collect()
     }
 
     fn names_of(&self, image: &Digest) -> Vec<Repository> {
@@ -240,10 +252,6 @@ fn of_image(image: &Listing, answered: Answered) -> LayerAnswer {
 /// The manifest and the indexes that list it. A signature on any of them speaks for the manifest.
 fn family(image: &Listing) -> impl Iterator<Item = &Descriptor> {
     std::iter::once(&image.manifest).chain(&image.indexes)
-}
-
-fn named(repository: &Repository, artifact: &Descriptor) -> Question {
-    question_under(repository, artifact, Places::Everywhere)
 }
 
 /// The repositories that a label can mean: its host has lost the port.

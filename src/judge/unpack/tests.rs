@@ -23,6 +23,7 @@ const POLICY: &str = r#"{"version": "1.0", "trustPolicies": [
 const UNNAMED: UnpackOptions = UnpackOptions {
     orphan_layers: OrphanLayers::Defer,
     local: LocalImages { scope: None, places: Places::ThisNode },
+    places: Places::Everywhere,
     registries: Vec::new(),
 };
 
@@ -36,6 +37,9 @@ impl Source for Empty {
     }
     async fn signatures(&self, from: &Repository, _: &Descriptor, _: usize) -> Result<Referrers, SourceError> {
         assert_ne!(from.registry(), "local.example");
+        if from.registry() == "gone.example" {
+            return Err(SourceError::Timeout { host: "gone.example".into(), limit: Duration::from_secs(1) });
+        }
         Ok(Referrers::default())
     }
     async fn manifest(&self, _: &Repository, _: &Descriptor) -> Result<Blob, SourceError> {
@@ -180,6 +184,29 @@ async fn an_image_without_origin_is_judged_by_the_statement_for_local_images() {
     let scene = Scene::new(local("local.example/images"));
     scene.store.hold(NS, &manifest("image", &["image"]));
     scene.expect("image", Answer::Deny, "no-policy-statement").await;
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_to_be_asked_leaves_a_denial_that_says_what_is_missing() {
+    let policy = POLICY.replace("registry.example/shut", "gone.example/shut");
+    let on_this_node = UnpackOptions { places: Places::ThisNode, ..UNNAMED };
+    for (options, answer, code) in
+        [(UNNAMED, Answer::Inconclusive, "registry-timeout"), (on_this_node.clone(), Answer::Deny, "no-signature")]
+    {
+        let scene = Scene::under(&policy, options);
+        scene.named("image", "gone.example/shut:v1");
+        scene.expect("image", answer, code).await;
+    }
+    // What the image verifier has found in the registry a moment ago counts all the same.
+    let scene = Scene::new(on_this_node);
+    let image = manifest("image", &["image"]);
+    scene.store.hold(NS, &image);
+    let open: Repository = OPEN.parse().unwrap();
+    let asked = question_under(&open, image.descriptor(), Places::Everywhere);
+    assert_eq!(scene.judge.judge(asked).await.verdict.answer(), Answer::Admit);
+    scene.gate.remember(&image.descriptor().digest, &open);
+    let answered = scene.ask(Some(NS), "image").await.answered;
+    assert_eq!((answered.verdict.answer(), answered.cached), (Answer::Admit, true));
 }
 
 #[tokio::test]
