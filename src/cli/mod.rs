@@ -93,7 +93,7 @@ enum Command {
     Verify(verify::Arguments),
     /// Copy an image with its signatures and everything else that refers to it.
     Copy(Box<copy::Arguments>),
-    /// Take signatures of an image away.
+    /// Take an image away with everything that hangs on it, or signatures of one that stays.
     Rm(rm::Arguments),
     /// Take signatures away that nobody misses: dangling, superseded and expired ones. Without --yes it only tells which.
     Prune(prune::Arguments),

@@ -75,6 +75,13 @@ pub const MAX_TREE_SIZE: u64 = MAX_COPY_MANIFESTS_SIZE;
 /// How many manifests may stand above one in a tree: as for a copy.
 pub const MAX_TREE_DEPTH: usize = MAX_COPY_DEPTH;
 
+/// How many tags of a repository are looked at before an image is taken away, for what else needs it. Repositories that get a tag
+/// with each build have some thousand.
+pub const MAX_USING_TAGS: usize = 10_000;
+
+/// How many indexes are read for that: as many as there may be tags.
+pub const MAX_USING_MANIFESTS: usize = MAX_USING_TAGS;
+
 /// How many bytes of envelopes are held at once when the signatures of one manifest are compared: a thousand of the usual 4 to
 /// 64 KiB.
 pub const MAX_COMPARED_ENVELOPES: u64 = 64 * 1024 * 1024;

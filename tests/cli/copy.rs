@@ -1,4 +1,4 @@
-//! `pratique copy` and `pratique rm`: signatures stay attached, whatever happens on the way.
+//! `pratique copy`: signatures stay attached, whatever happens on the way.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -68,16 +68,49 @@ async fn an_image_goes_to_any_registry_with_what_hangs_on_it_and_is_admitted_the
 #[tokio::test(flavor = "multi_thread")]
 async fn referrers_of_referrers_go_when_asked_for_and_a_layout_brings_everything_back() {
     let (scene, index) = published(ScriptedRegistry::builder()).await;
-    let layout = scene.node.path("layout");
-    let layout = layout.display();
-    let out = format!("copy --recursive-referrers --to-oci-layout -o json {} {layout}:v1", source(&scene));
+    let out = format!("copy --recursive-referrers -o json {} oci-layout:layout:v1", source(&scene));
     assert_eq!(scene.node.run(&out).exits(0).json()["referrers"].as_array().unwrap().len(), 4);
     let to = ScriptedRegistry::builder().without_referrers().start().await;
-    let back =
-        format!("copy --verify --recursive-referrers --from-oci-layout -o json {layout}:v1 {}/new/app:v2", to.host());
+    let back = format!("copy --verify --recursive-referrers -o json oci-layout:layout:v1 {}/new/app:v2", to.host());
     assert_eq!(scene.node.run(&back).exits(0).json()["referrers"].as_array().unwrap().len(), 4);
     assert_eq!(to.manifest("new/app", "v2").unwrap(), index);
-    scene.node.run(&format!("copy --from-oci-layout {layout} {}/new/app:v2", to.host())).exits(2);
+    let other = format!("oci-layout:layout@sha256:{}", "0".repeat(64));
+    scene.node.run(&format!("copy oci-layout:layout:v1 {other}")).exits(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_is_written_once_with_the_same_bytes_and_leaves_nothing_beside_it() {
+    let (scene, _) = published(ScriptedRegistry::builder()).await;
+    let copy = |to: &str| scene.node.run(&format!("copy --recursive-referrers -o json {} {to}", source(&scene)));
+    for name in ["one.tar", "two.tar"] {
+        copy(&format!("oci-archive:{name}:v1")).exits(0);
+    }
+    let read = |name: &str| std::fs::read(scene.node.home().join(name)).unwrap();
+    assert_eq!(read("one.tar"), read("two.tar"));
+    assert_eq!(copy("oci-archive:one.tar:v1").exits(2).json()["code"], "archive-exists");
+    // Nothing is admitted here, and nothing is left.
+    scene.node.write("trustpolicy.json", crate::node::policy("strict", &["ca:nobody"], &["*"]));
+    scene.node.run(&format!("copy --verify {} oci-archive:three.tar:v1", source(&scene))).exits(3);
+    scene.registry.always("/blobs/", Fault::Status(404));
+    copy("oci-archive:three.tar:v1").exits(3);
+    let names = std::fs::read_dir(scene.node.home()).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["notation", "one.tar", "two.tar"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_in_no_registry_is_governed_by_what_is_named() {
+    let (scene, _) = published(ScriptedRegistry::builder()).await;
+    scene.node.run(&format!("copy {} oci-layout:one:v1", source(&scene))).exits(0);
+    let copy = |options: &str| scene.node.run(&format!("copy -o json {options} oci-layout:one:v1 oci-layout:two:v1"));
+    assert_eq!(copy("--verify").exits(2).json()["code"], "scope-missing");
+    copy("--verify --scope registry.example/app").exits(0);
+    copy("--scope registry.example/app").exits(2);
+    let named = format!("copy -o json --verify --scope registry.example/app {} oci-layout:two:v1", source(&scene));
+    assert_eq!(scene.node.run(&named).exits(2).json()["code"], "scope-not-applicable");
+    let read_only = format!("copy -o json {} containerd:default/app:v1", source(&scene));
+    assert_eq!(scene.node.run(&read_only).exits(2).json()["code"], "place-read-only");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,24 +198,4 @@ async fn a_copy_that_is_killed_leaves_nothing_dangling_and_is_completed_by_the_n
         let listed = scene.node.run(&format!("ls -o json {destination}")).exits(0).json();
         assert_eq!(listed["signatures"].as_array().unwrap().len(), 1, "round {round}, killed after {asked}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_signature_that_is_removed_is_gone_and_the_others_stay() {
-    let scene = Scene::of(ScriptedRegistry::builder().without_referrers()).await;
-    scene.run("sign").exits(0);
-    scene.run("sign --signature-format cose").exits(0);
-    let listed = scene.run("ls -o json").json();
-    let first = listed["signatures"][0]["digest"].as_str().unwrap().to_owned();
-    scene.run("rm").exits(2);
-    scene.run(&format!("rm --signature sha256:{}", "0".repeat(64))).exits(2);
-    assert_eq!(scene.run(&format!("rm -o json --signature {first}")).exits(0).json()["removed"][0]["digest"], first);
-    assert!(scene.registry.manifest(REPOSITORY, &first).is_none());
-    assert_eq!(scene.run("ls -o json").json()["signatures"].as_array().unwrap().len(), 1);
-    scene.run("verify").exits(0);
-    scene.run("rm --signatures").exits(0);
-    scene.run("verify").exits(1);
-    let refusing = Scene::of(ScriptedRegistry::builder().without_delete()).await;
-    refusing.run("sign").exits(0);
-    assert_eq!(refusing.run("rm -o json --signatures").exits(3).json()["code"], "registry-refuses-delete");
 }

@@ -50,6 +50,7 @@ mod plugin_install;
 mod plugin_signing;
 mod prune;
 mod revocation;
+mod rm;
 mod sign;
 mod templates;
 mod timestamp;

@@ -86,3 +86,22 @@ fn a_name_with_two_meanings_is_not_guessed() {
     assert!(message.contains("[containerd-name-ambiguous]"), "{message}");
     sign(&["--namespace", "default", "containerd:demo/app:v1"]).expect("it is said which is meant");
 }
+
+#[test]
+fn a_signed_image_is_copied_into_a_registry_with_its_signature() {
+    let scene = scene();
+    let image = import(&scene, "local", NAME);
+    let location = format!("containerd:default/{NAME}");
+    let destination = Image { reference: format!("{}/demo/copied:v1", scene.registry()), digest: image.digest };
+    let copy = || pratique(&scene, &["copy", "--verify", &location, &destination.reference]);
+    let message = copy().expect_err("nobody has signed it");
+    assert!(message.contains("[no-signature]"), "{message}");
+    pratique(&scene, &["sign", "--key", RELEASE, &location]).expect("it is signed");
+    let tree = pratique(&scene, &["ls", "--tree", &location]).expect("it is listed");
+    assert!(tree.contains(&signature(&scene, &location)), "{tree}");
+    copy().expect("it is admitted");
+    let verified = scene.notation.verify_with_notation(&destination, &[]);
+    assert!(verified.status.success(), "{}", crate::tools::text(&verified.stderr));
+    let message = pratique(&scene, &["prune", &location]).expect_err("containerd's clients do that");
+    assert!(message.contains("[place-read-only]"), "{message}");
+}

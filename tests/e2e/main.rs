@@ -35,6 +35,7 @@ mod signature;
 mod tools;
 
 mod bounds;
+mod copying;
 mod doctor;
 mod enroll;
 mod envelopes;

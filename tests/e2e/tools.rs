@@ -84,6 +84,9 @@ pub fn layout_of(name: &str, layers: usize, options: &[&str]) -> PathBuf {
 pub fn run(command: &mut Command) -> Output {
     let mut bounded = Command::new("timeout");
     bounded.args(["--kill-after=2", PROGRAM_SECONDS]).arg(command.get_program()).args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        bounded.current_dir(folder);
+    }
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => bounded.env(name, value),

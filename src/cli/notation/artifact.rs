@@ -1,14 +1,16 @@
 //! The artifact that a command is about: how its name is written, where it lies, what the name points to now.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::flags::Parsed;
 use super::{Refusal, environment, login, output};
+use crate::cli::place::Place;
 use crate::cli::registry::{RegistryAccess, signatures};
 use crate::oci::{Descriptor, Digest, Reference, Repository, Tag};
 use crate::source::layout::Layout;
 use crate::source::registry::Registry;
-use crate::source::{Referrers, Sink, Source, SourceError};
+use crate::source::{Referrers, SourceError};
 
 const REGISTRY_FORM: &str = "Expecting <registry>/<repository>:<tag> or <registry>/<repository>@<digest>";
 const LAYOUT_FORM: &str = "Expecting <file_path>:<tag> or <file_path>@<digest>";
@@ -24,28 +26,6 @@ pub(super) struct Artifact {
     pub(super) place: Place,
 }
 
-/// Where artifacts lie.
-pub(super) enum Place {
-    Registry(Box<Registry>),
-    Layout(Layout),
-}
-
-impl Place {
-    pub(super) fn source(&self) -> &dyn Source {
-        match self {
-            Self::Registry(registry) => registry.as_ref(),
-            Self::Layout(layout) => layout,
-        }
-    }
-
-    pub(super) fn sink(&self) -> &dyn Sink {
-        match self {
-            Self::Registry(registry) => registry.as_ref(),
-            Self::Layout(layout) => layout,
-        }
-    }
-}
-
 impl Artifact {
     /// Resolves the first argument. `warning` says why a tag is no good name here, after "Always VERB the artifact".
     pub(super) async fn resolve(parsed: &Parsed, verb: &str, why: &str) -> Result<Self, Refusal> {
@@ -56,7 +36,7 @@ impl Artifact {
             (name, reference, place)
         } else {
             let (name, reference) = in_registry(typed)?;
-            let place = Place::Registry(Box::new(open_registry(parsed, reference.repository())?));
+            let place = Place::Registry(Arc::new(open_registry(parsed, reference.repository())?));
             (name, reference, place)
         };
         let is_layout = matches!(place, Place::Layout(_));

@@ -1,10 +1,11 @@
 //! `notation sign`: signs an artifact and stores the signature beside it.
 
-use super::artifact::{Artifact, Place, REFERRERS_API_DEPRECATED};
+use super::artifact::{Artifact, REFERRERS_API_DEPRECATED};
 use super::flags::Parsed;
 use super::version::SIGNING_AGENT;
 use super::{Refusal, Said, block_on, duration, environment, output, timestamping};
 use crate::cli::key_access::KeyAccess;
+use crate::cli::place::Place;
 use crate::cli::sign::store;
 use crate::cli::signing::stamps_itself;
 use crate::cli::signing_key::{self, Made};
@@ -48,7 +49,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
             Made::Whole(signed, _) => *signed,
             Made::Unsealed(unsealed) => {
                 let unsealed = match artifact.place {
-                    Place::Registry(_) => unsealed.with_agent(SIGNING_AGENT),
+                    Place::Registry(_) | Place::Containerd(_) => unsealed.with_agent(SIGNING_AGENT),
                     Place::Layout(_) => unsealed.with_agent(SIGNING_AGENT).typed_by_config(),
                 };
                 match &authority {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::account::Account;
-use super::artifact::{Artifact, MAY_HAVE_MOVED, Place, max_signatures};
+use super::artifact::{Artifact, MAY_HAVE_MOVED, max_signatures};
 use super::flags::Parsed;
 use super::servers::NotedServers;
 use super::{Refusal, Said, block_on, environment, output, policy_fault};
+use crate::cli::place::Place;
 use crate::cli::plugins::verifiers;
 use crate::clock;
 use crate::config::LoadError;

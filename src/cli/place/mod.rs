@@ -1,12 +1,14 @@
 //! Opens the place that an image lies in, wherever that is, and finds out what the image's name means there now.
 
 mod containerd;
+mod destination;
 
 use std::sync::Arc;
 
 use clap::Args;
 
 use self::containerd::ContainerdArguments;
+pub(super) use self::destination::{Destination, check_destination};
 use super::exit::Failure;
 use super::notation_dir::NotationDirArgument;
 use super::output;
@@ -157,11 +159,18 @@ impl Target {
 
     /// The place, to write whole images to and to take them away from.
     pub(super) fn image_sink(&self) -> Result<&dyn ImageSink, Failure> {
-        self.place.image_sink().ok_or_else(|| {
-            let message = format!("`{}` lies in a place that images are only read from", self.location);
-            let remedy = "use the place's own tools, such as `ctr images`".to_owned();
-            Failure { remedy: Some(remedy), ..Failure::usage("place-read-only", message) }
-        })
+        self.place.image_sink().ok_or_else(|| destination::read_only(&self.location))
+    }
+
+    /// The repository whose statement governs the image by itself, if any: that of its registry, or of its whole name in
+    /// containerd.
+    pub(super) fn own_scope(&self) -> Option<Repository> {
+        let is_named = match &self.location {
+            Location::Registry(_) => true,
+            Location::Containerd(_) => self.repository != Repository::nowhere(),
+            _ => false,
+        };
+        is_named.then(|| self.repository.clone())
     }
 
     /// The location with the digest in place of the tag.

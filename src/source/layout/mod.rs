@@ -15,6 +15,7 @@ mod deleting;
 mod fault;
 mod images;
 mod index;
+mod new_archive;
 mod reading;
 mod store;
 mod walk;
@@ -28,6 +29,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 pub use fault::LayoutFault;
+pub use new_archive::NewArchive;
 pub use store::SignatureStore;
 
 use self::walk::{Found, Walk};

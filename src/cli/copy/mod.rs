@@ -1,0 +1,206 @@
+//! `pratique copy`: an image and what hangs on it, from one place to another.
+
+mod report;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::interval;
+
+use self::report::report;
+use super::exit::{Exit, Failure};
+use super::notation_dir::NotationDirArgument;
+use super::output::Progress;
+use super::place::{Destination, Place, PlaceArguments, Target, check_destination};
+use super::plugins::PluginArguments;
+use super::revocation::RevocationArguments;
+use super::{Output, output};
+use crate::clock;
+use crate::config::NotationDir;
+use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
+use crate::judge::{Bounds, Places, Question, Witnesses, examine};
+use crate::oci::{Descriptor, InvalidReference, Links, Location, Platform, Repository};
+use crate::source::SourceError;
+use crate::source::copy::{Copied, CopyOptions, End, Tally, copy};
+use crate::source::limits::FIRST_PAUSE;
+use crate::verify::{Answer, Check, Verdict};
+
+/// How often the line on the terminal is written anew.
+const REDRAWN: Duration = Duration::from_millis(200);
+/// How many signatures are examined at most, and how long that may take: what `pratique verify` does unless told otherwise.
+const MAX_SIGNATURES: usize = 100;
+const VERIFY_TIMEOUT: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
+    /// oci-archive:FILE[:TAG|@DIGEST]; docker-archive:FILE[:REFERENCE]; containerd:[NAMESPACE/]REFERENCE.
+    source: String,
+    /// Where it goes: registry/repository:tag; oci-layout:DIR[:TAG]; oci-archive:FILE[:TAG]. A layout is made where there is
+    /// none; an archive must not be there yet.
+    destination: String,
+    /// Take what refers to a referrer too, such as the signature of an SBOM, and so on.
+    #[arg(long)]
+    recursive_referrers: bool,
+    /// Of an image for several platforms, this one alone: os/architecture[/variant]. What is signed is the index, mostly.
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
+    /// Copy only if the trust policy admits the image, and see that it does so at the destination.
+    #[arg(long)]
+    verify: bool,
+    /// The repository whose statement governs the image, where neither end names one.
+    #[arg(long, value_name = "REPOSITORY", requires = "verify")]
+    scope: Option<String>,
+    #[command(flatten)]
+    places: PlaceArguments,
+    #[command(flatten)]
+    revocation: RevocationArguments,
+    #[command(flatten)]
+    plugins: PluginArguments,
+    #[command(flatten)]
+    notation_dir: NotationDirArgument,
+}
+
+pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
+    let directory = arguments.notation_dir.open();
+    let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
+    let destination: Location = arguments.destination.parse().map_err(|error| Failure::usage_of(&error))?;
+    check_destination(&destination)?;
+    let places = arguments.places.open(insecure)?;
+    let (servers, plugins) = (arguments.revocation.open(), arguments.plugins.open(&directory)?);
+    let witnesses = Witnesses { responders: &servers, plugins: &plugins };
+    let mut from = Target::resolve(&places, &arguments.source).await?;
+    if let Some(platform) = &arguments.platform {
+        from.descriptor = of_platform(&from, platform).await?;
+    }
+    let root = from.descriptor.clone();
+    if destination.digest().is_some_and(|digest| digest != root.digest) {
+        let message = format!("the destination names another digest than {}, which the image has", root.digest);
+        return Err(Failure::usage("copy-digest-differs", message));
+    }
+    let policy = if arguments.verify {
+        let scopes = Scopes::of(&from, &destination, arguments.scope.as_deref())?;
+        Some(Policy { scopes, witnesses, directory: &directory })
+    } else {
+        None
+    };
+    if let Some(policy) = &policy {
+        let verdict = policy.judge(&from.place, from.pinned(), &policy.scopes.from, &root).await?;
+        if verdict.answer() != Answer::Admit {
+            output::verdict(output, &verdict);
+            return Ok(verdict.answer().into());
+        }
+    }
+    let to = Destination::open(&places, destination).await?;
+    let options =
+        CopyOptions { recursive: arguments.recursive_referrers, tag: to.location.tag(), first_pause: FIRST_PAUSE };
+    let copied = watched(&from, &to, &options).await?;
+    if let Some(policy) = &policy {
+        let location = to.location.pinned(root.digest.clone());
+        let verdict = policy.judge(&to.place, location, &policy.scopes.to, &root).await?;
+        if verdict.answer() != Answer::Admit {
+            output::verdict(output, &verdict);
+            return Ok(verdict.answer().into());
+        }
+    }
+    to.finish().await?;
+    Ok(report(output, &arguments.destination, root, copied))
+}
+
+async fn of_platform(from: &Target, platform: &str) -> Result<Descriptor, Failure> {
+    let root = &from.descriptor;
+    let manifest = from.place.images().manifest(&from.repository, root).await;
+    let manifest = manifest.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
+    let links = Links::parse(&root.media_type, manifest.bytes()).map_err(|error| Failure::of(&error))?;
+    let is_meant = |found: &Option<Platform>| found.as_ref().is_some_and(|found| found.to_string() == platform);
+    let found = links.manifests.into_iter().find(|(_, found)| is_meant(found));
+    found.map(|(manifest, _)| manifest.bare()).ok_or_else(|| {
+        Failure::usage("platform-not-there", format!("{} has no manifest for the platform `{platform}`", root.digest))
+    })
+}
+
+/// The repositories whose statements govern the image at either end.
+struct Scopes {
+    from: Repository,
+    to: Repository,
+}
+
+impl Scopes {
+    /// What lies in no registry is governed as what it is at the other end.
+    fn of(from: &Target, to: &Location, scope: Option<&str>) -> Result<Self, Failure> {
+        let from = from.own_scope();
+        let to = match to {
+            Location::Registry(reference) => Some(reference.repository().clone()),
+            _ => None,
+        };
+        let given = scope.map(str::parse).transpose().map_err(|error: InvalidReference| Failure::usage_of(&error))?;
+        match (from, to, given) {
+            (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+                let message =
+                    "the image is governed by the statement for a repository that is named already".to_owned();
+                let remedy = Some("leave `--scope` out".to_owned());
+                Err(Failure { remedy, ..Failure::usage("scope-not-applicable", message) })
+            }
+            (Some(from), Some(to), None) => Ok(Self { from, to }),
+            (Some(one), None, None) | (None, Some(one), None) | (None, None, Some(one)) => {
+                Ok(Self { from: one.clone(), to: one })
+            }
+            (None, None, None) => {
+                let message = "nothing says which statement of the policy governs the image".to_owned();
+                let remedy = "name the repository that it is for: `--scope registry.example/team/app`".to_owned();
+                Err(Failure { remedy: Some(remedy), ..Failure::usage("scope-missing", message) })
+            }
+        }
+    }
+}
+
+/// What is asked before the copy and after it.
+struct Policy<'a> {
+    scopes: Scopes,
+    witnesses: Witnesses<'a>,
+    directory: &'a NotationDir,
+}
+
+impl Policy<'_> {
+    async fn judge(
+        &self,
+        place: &Place,
+        location: Location,
+        scope: &Repository,
+        root: &Descriptor,
+    ) -> Result<Verdict, Failure> {
+        let trust = self.directory.load_trust().map_err(|error| Failure::of(&error).about(Check::Policy))?;
+        let question = Question {
+            reference: location.to_string(),
+            repository: scope.clone(),
+            artifact: root.clone(),
+            user_metadata: std::collections::BTreeMap::new(),
+            places: Places::default(),
+        };
+        let (total_timeout, max_signatures) = (VERIFY_TIMEOUT, MAX_SIGNATURES);
+        let bounds = Bounds { total_timeout, max_signatures, envelope_size: DEFAULT_ENVELOPE_SIZE };
+        Ok(examine(place.source(), self.witnesses, &trust, &question, bounds, clock::now()).await)
+    }
+}
+
+/// Copies, and shows on a terminal how far it has come.
+async fn watched(from: &Target, to: &Destination, options: &CopyOptions) -> Result<Copied, Failure> {
+    let tally = Tally::default();
+    let from_end = End { place: from.place.images(), repository: &from.repository };
+    let to_end = End { place: to.sink()?, repository: &to.repository };
+    let mut copying = std::pin::pin!(copy(from_end, to_end, &from.descriptor, options, &tally));
+    let (mut progress, mut redrawn) = (Progress::default(), interval(REDRAWN));
+    loop {
+        tokio::select! {
+            done = &mut copying => {
+                progress.clear();
+                return done.map_err(|error: SourceError| Failure::of(&error));
+            }
+            _ = redrawn.tick() => {
+                let (passed, size) = (tally.passed.load(Ordering::Relaxed), tally.size.load(Ordering::Relaxed));
+                progress.show(&format!("copying: {} of {} MB", passed / 1_000_000, size / 1_000_000));
+            }
+        }
+    }
+}
