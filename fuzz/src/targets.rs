@@ -23,6 +23,7 @@ use pratique::pki::{
 use pratique::policy::Policy;
 use pratique::proto::{CheckRequest, CheckResponse, frame};
 use pratique::rootfs::{DiffIds, Mount, RootFilesystem, mounted_at, mounts_below};
+use pratique::sign::approval::{MAX_APPROVALS, Record, RequestFile};
 use pratique::sign::{BuildOutput, MAX_BUILT_IMAGES, PayloadIndex};
 use prost::Message as _;
 
@@ -47,6 +48,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("hook_frame", hook_frame),
     ("build_output", build_output),
     ("payload_index", payload_index),
+    ("signing_request", signing_request),
+    ("approval_record", approval_record),
 ];
 
 /// Says whether anything was accepted, so that the short run can tell a target that refuses everything.
@@ -322,6 +325,33 @@ pub fn payload_index(bytes: &[u8]) -> bool {
     }
     assert_eq!(PayloadIndex::parse(&index.to_bytes()).as_ref(), Ok(&index), "written again, it is the same");
     true
+}
+
+/// A request for a signature, as it goes from hand to hand.
+pub fn signing_request(bytes: &[u8]) -> bool {
+    let Some(file) = accepted(RequestFile::parse(bytes)) else { return false };
+    assert!(file.approvals.len() <= MAX_APPROVALS);
+    // What was just short enough may be longer by the end of its line.
+    let Ok(again) = file.to_bytes() else { return true };
+    assert_eq!(RequestFile::parse(&again), Ok(file), "written again, it is the same");
+    true
+}
+
+/// The record of approvals, line by line.
+pub fn approval_record(bytes: &[u8]) -> bool {
+    let mut record = Record::default();
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let before = record.clone();
+        match record.follow(line) {
+            Ok(entry) => assert_eq!((entry.sequence, &entry.previous), (before.length() + 1, before.head())),
+            Err(error) => {
+                bounded(error);
+                assert_eq!(record, before, "what does not follow changes nothing");
+                return false;
+            }
+        }
+    }
+    record.length() > 0
 }
 
 /// What was accepted; of the rest, that its account is short.

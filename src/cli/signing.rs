@@ -136,7 +136,10 @@ impl Signing {
     /// A signature of what was approved, as it was approved.
     pub(super) async fn sign_approved(&self, approved: &Approved<'_>) -> Result<Signature, Failure> {
         let request = approved.request().sign_request(clock::now());
-        self.finish(patience::ask(self.patience, || self.key.sign_approved(approved, &request)).await?).await
+        // What comes later is of no use.
+        let left = Duration::try_from(approved.request().not_after.duration_since(request.now)).unwrap_or_default();
+        let patience = self.patience.map(|patience| patience.min(left));
+        self.finish(patience::ask(patience, || self.key.sign_approved(approved, &request)).await?).await
     }
 
     async fn finish(&self, made: Made<'_>) -> Result<Signature, Failure> {

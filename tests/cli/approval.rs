@@ -180,7 +180,7 @@ async fn only_who_may_ask_asks() {
         2,
         "approval-request-exists",
     );
-    refused(&board.0.run("sign --key ann --request x --request-key rita -o json"), 3, "usage-policy-unknown");
+    refused(&board.0.run("sign --key ann --request x --request-key rita -o json"), 2, "usage-policy-unknown");
     refused(&board.0.run("sign --request x --request-key rita -o json"), 2, "arguments-missing");
     refused(&board.0.run("sign --key release --request x --request-key nobody -o json"), 2, "signing-key-unknown");
     fs::remove_file(board.0.node.path("keyusage.toml")).unwrap();
@@ -287,4 +287,60 @@ async fn two_approvers_at_the_same_time_are_both_in_the_file() {
         assert!(signatures.iter().all(|signature| *signature == signatures[0]), "{signatures:?}");
     });
     assert_eq!(board.signatures(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sees_what_is_to_be_signed_and_types_yes() {
+    let board = Board::new().await;
+    board.request("-m build=\u{1b}[2J7").exits(0);
+    let approve = |answer: &str| board.0.node.at_a_terminal(&format!("approve {FILE} --key ann"), answer);
+    for answer in ["no\r", "\r", "y\r", "\u{4}"] {
+        let (asked, shown) = approve(answer);
+        assert!(asked && shown.contains("[confirmation-missing]"), "{shown}");
+    }
+    let (_, shown) = approve("yes\r");
+    assert!(shown.contains("  metadata    build= [2J7"), "{shown}");
+    assert!(
+        shown.contains("  key         release, CN=release,") && shown.contains("  asked by    CN=rita,"),
+        "{shown}"
+    );
+    assert!(shown.contains("  approvals   1 of 2"), "{shown}");
+    board.approve("bob").exits(0);
+    board.sign("").exits(0);
+}
+
+/// Runs a command and kills it as soon as the record has so many of these steps; whether that was before its end.
+fn killed(board: &Board, arguments: &str, step: &str, count: usize) -> bool {
+    let record = board.0.node.path("approvals.log");
+    let written = || fs::read_to_string(&record).unwrap_or_default().matches(&format!("\"step\":{{\"{step}\"")).count();
+    let mut child = board.0.node.command(&arguments.split(' ').collect::<Vec<_>>()).spawn().unwrap();
+    while written() < count {
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+    }
+    let _ = child.kill();
+    !child.wait().unwrap().success()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_killed_does_it_again_and_nothing_is_lost_or_signed_twice() {
+    let board = Board::new().await;
+    let mut kills = 0;
+    for round in 1..=4 {
+        board.request(&format!("-m round={round}")).exits(0);
+        let begun = |step: &str| board.steps().iter().filter(|other| *other == step).count();
+        kills +=
+            usize::from(killed(&board, &format!("approve {FILE} --yes --key ann"), "approved", begun("approved") + 1));
+        // Either the approval is in the file, or it can be given again.
+        let again = board.approve("ann");
+        assert!(again.exit == 0 || again.json()["code"] == "approval-repeated", "{again:?}");
+        board.approve("bob").exits(0);
+        kills += usize::from(killed(&board, &format!("sign --approved {FILE}"), "signed", begun("signed") + 1));
+        let signed = board.sign("").exits(0);
+        assert!(signed.stderr.contains("was made before"), "{signed:?}");
+        assert_eq!((begun("signed"), board.signatures()), (round, round));
+        board.0.verify(&format!("-m round={round}")).answers(0, "admit", "admitted", None);
+    }
+    assert!(kills > 0, "nobody was killed before the end");
 }

@@ -1,7 +1,7 @@
 //! A node to run `pratique` on, and what a run came to.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -113,15 +113,7 @@ impl Node {
 
     /// Runs `pratique` with these arguments and this text on stdin.
     pub fn run_all(&self, arguments: &[&str], stdin: &str) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pratique"));
-        command.args(arguments).env_clear().env("HOME", self.home.path());
-        command.env("PRATIQUE_NOTATION_DIR", self.path("")).env("COLUMNS", "100").current_dir(self.home.path());
-        command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        if self.unprivileged {
-            command.uid(NOBODY).gid(NOBODY);
-        }
-        let mut child = command.spawn().unwrap();
+        let mut child = self.command(arguments).spawn().unwrap();
         // A command that reads nothing may have ended already.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         let output = child.wait_with_output().unwrap();
@@ -132,6 +124,48 @@ impl Node {
             stdout: self.normalise(&output.stdout),
             stderr: self.normalise(&output.stderr),
         }
+    }
+
+    /// `pratique` with these arguments, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pratique"));
+        command.args(arguments).env_clear().env("HOME", self.home.path());
+        command.env("PRATIQUE_NOTATION_DIR", self.path("")).env("COLUMNS", "100").current_dir(self.home.path());
+        command.envs(self.environment.iter().map(|(variable, value)| (variable, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.unprivileged {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    /// Runs a command at a terminal of its own, types the answer once a question stands there, and gives whether that was so
+    /// and what was shown.
+    pub fn at_a_terminal(&self, arguments: &str, answer: &str) -> (bool, String) {
+        let line = format!("{} {arguments}", env!("CARGO_BIN_EXE_pratique"));
+        let mut command = Command::new("script");
+        command
+            .args(["--quiet", "--echo", "never", "--command", &line, "/dev/null"])
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin");
+        command.env("PRATIQUE_NOTATION_DIR", self.path("")).env("HOME", self.path("")).current_dir(self.home.path());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (mut shown, mut buffer, mut typed) = (Vec::new(), [0; 512], false);
+        loop {
+            let read = stdout.read(&mut buffer).unwrap_or(0);
+            if read == 0 {
+                break;
+            }
+            shown.extend_from_slice(&buffer[..read]);
+            if !typed && shown.ends_with(b": ") {
+                stdin.write_all(answer.as_bytes()).unwrap();
+                stdin.flush().unwrap();
+                typed = true;
+            }
+        }
+        let _ = child.wait();
+        (typed, String::from_utf8_lossy(&shown).into_owned())
     }
 
     /// Known names, and in the place of whatever differs from run to run what it is.

@@ -71,33 +71,9 @@ async fn a_person_is_asked_at_the_terminal_and_what_is_typed_is_not_shown() {
     assert!(shown.contains("error [passphrase-missing]"), "{shown}");
 }
 
-/// Runs `sign` at a terminal of its own, types the answer once the question stands there, and gives what was shown.
+/// Runs `sign` at a terminal of its own, and types the answer.
 fn at_a_terminal(scene: &Scene, answer: &str) -> (bool, String) {
-    use std::io::{Read as _, Write as _};
-    let line = format!("{} sign {}", env!("CARGO_BIN_EXE_pratique"), scene.image());
-    let mut command = Command::new("script");
-    command
-        .args(["--quiet", "--echo", "never", "--command", &line, "/dev/null"])
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin");
-    command.env("PRATIQUE_NOTATION_DIR", scene.node.path("")).env("HOME", scene.node.path(""));
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-    let (mut shown, mut buffer, mut typed) = (Vec::new(), [0; 512], false);
-    loop {
-        let read = stdout.read(&mut buffer).unwrap_or(0);
-        if read == 0 {
-            break;
-        }
-        shown.extend_from_slice(&buffer[..read]);
-        if !typed && shown.ends_with(b": ") {
-            stdin.write_all(answer.as_bytes()).unwrap();
-            stdin.flush().unwrap();
-            typed = true;
-        }
-    }
-    let _ = child.wait();
-    (typed, String::from_utf8_lossy(&shown).into_owned())
+    scene.node.at_a_terminal(&format!("sign {}", scene.image()), answer)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::board::{Board, Judged, endorse};
 use super::summary::Summary;
@@ -17,8 +18,10 @@ use crate::cli::sign::unwritable;
 use crate::cli::signing_key::SigningKeyArguments;
 use crate::cli::{Output, output};
 use crate::clock;
-use crate::config::{Existing, lock_directory, write_whole};
+use crate::config::{Existing, NotationDir, lock_directory, write_whole};
+use crate::oci::Digest;
 use crate::sign::approval::{APPROVAL_MEDIA_TYPE, Discounted, Person, RequestFile, Step, weigh};
+use crate::verify::State;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -45,7 +48,7 @@ pub(in crate::cli) async fn run(arguments: Arguments, output: Output) -> Result<
 }
 
 /// A "no" is a step; what somebody called wrongly, or what could not be told, is none.
-fn recorded_refusal(board: &Board, request: &crate::oci::Digest, failure: Failure) -> Failure {
+fn recorded_refusal(board: &Board, request: &Digest, failure: Failure) -> Failure {
     match failure.exit {
         Exit::Denied => recorded(&board.record, request, "approve", failure),
         _ => failure,
@@ -54,7 +57,7 @@ fn recorded_refusal(board: &Board, request: &crate::oci::Digest, failure: Failur
 
 async fn approve(
     arguments: &Arguments,
-    directory: &crate::config::NotationDir,
+    directory: &NotationDir,
     board: &Board,
     file: RequestFile,
 ) -> Result<Summary, Failure> {
@@ -104,7 +107,7 @@ fn check_own(
     file: &RequestFile,
     requester: &Person,
     judged: &[Judged],
-    now: jiff::Timestamp,
+    now: Timestamp,
 ) -> Result<(), Failure> {
     let approvals: Vec<_> = judged.iter().map(|judged| judged.approval.clone()).collect();
     let weighed = weigh(&file.request, &board.quorum(), requester, &approvals, now);
@@ -133,8 +136,7 @@ fn not_an_approver(own: &Judged) -> Failure {
         own.state.problem().map(|problem| format!(" [{}]: {}", problem.code, problem.message)).unwrap_or_default();
     let message = format!("`{who}` is no approver for this key{why}");
     let remedy = "sign with a key whose certificate is among `approvers` of the usage policy";
-    let exit =
-        if matches!(own.state, crate::verify::State::Inconclusive { .. }) { Exit::Inconclusive } else { Exit::Denied };
+    let exit = if matches!(own.state, State::Inconclusive { .. }) { Exit::Inconclusive } else { Exit::Denied };
     Failure { exit, ..refusal("approval-not-an-approver", &message, remedy) }
 }
 

@@ -10,11 +10,11 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::patience;
 use crate::cli::revocation::as_notation_asks;
 use crate::cli::signing_key::{HeldKey, Made};
-use crate::config::{NotationDir, UsageRule, load_trust_store};
+use crate::config::{KeyUsageError, NotationDir, UsageRule, load_trust_store};
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
 use crate::envelope::{Envelope, Format, Payload};
 use crate::judge::examine_alone;
-use crate::oci::{Descriptor, media_type};
+use crate::oci::{Descriptor, Digest, media_type};
 use crate::pki::Certificate;
 use crate::policy::{Policy, Trust};
 use crate::remedy::Code;
@@ -46,7 +46,10 @@ pub(in crate::cli) struct Judged {
 impl Board {
     /// The board for the key that the usage policy calls so.
     pub(in crate::cli) fn open(directory: &NotationDir, key: &str) -> Result<Self, Failure> {
-        let (rule, record) = directory.usage_rule_of(key).map_err(|error| Failure::of(&error))?;
+        let (rule, record) = directory.usage_rule_of(key).map_err(|error| match error {
+            KeyUsageError::Unknown { .. } => Failure::usage_of(&error),
+            error => Failure::of(&error),
+        })?;
         let (approvers, requesters) = (trust(directory, &rule.approvers)?, trust(directory, &rule.requesters)?);
         Ok(Self { rule, record: RecordFile::new(record), approvers, requesters })
     }
@@ -97,7 +100,7 @@ impl Board {
 
     /// One approval of a request with these canonical bytes.
     pub(in crate::cli) async fn approval(&self, envelope: &[u8], request: &[u8], now: Timestamp) -> Judged {
-        let approval = crate::oci::Digest::sha256(envelope);
+        let approval = Digest::sha256(envelope);
         match self.read(envelope, request, APPROVAL_MEDIA_TYPE, &self.approvers, now).await {
             Ok(Read { person, approved, signed_at, state }) => {
                 let given = GivenApproval { approver: person.subject.clone(), approval };
@@ -201,12 +204,8 @@ pub(in crate::cli) async fn endorse(
     Ok(signed.envelope.bytes().to_vec())
 }
 
-/// Nobody can tell yet whether an approval counts.
-pub(in crate::cli) fn is_undecided(judged: &[Judged]) -> bool {
-    judged.iter().any(|judged| matches!(judged.state, State::Inconclusive { .. }))
-}
-
-/// The exit status of a refusal, where some approvals could not be judged.
+/// The exit status of a refusal for want of approvals: nobody can tell yet where some could not be judged.
 pub(in crate::cli) fn exit_of(judged: &[Judged]) -> Exit {
-    if is_undecided(judged) { Exit::Inconclusive } else { Exit::Denied }
+    let is_undecided = judged.iter().any(|judged| matches!(judged.state, State::Inconclusive { .. }));
+    if is_undecided { Exit::Inconclusive } else { Exit::Denied }
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::board::{Board, endorse};
@@ -27,6 +28,10 @@ pub(in crate::cli) async fn write(
     output: Output,
 ) -> Result<(), Failure> {
     let board = Board::open(&asking.directory, &asking.key)?;
+    // Nobody is asked, and nothing is written down, in vain. What appears meanwhile is found when it is written.
+    if path.symlink_metadata().is_ok() {
+        return Err(taken(path));
+    }
     let request = request(&board, &asking, artifact, reference)?;
     let now = request.created;
     let envelope = endorse(&asking.requester, &request, REQUEST_MEDIA_TYPE, now).await?;
@@ -58,7 +63,7 @@ fn request(
 ) -> Result<SigningRequest, Failure> {
     // What cannot be signed is not asked for.
     payload(&artifact, &asking.user_metadata).map_err(|error| Failure::usage_of(&error))?;
-    let created = jiff::Timestamp::from_second(clock::now().as_second()).unwrap_or_default();
+    let created = Timestamp::from_second(clock::now().as_second()).unwrap_or_default();
     let not_after = created.checked_add(board.rule.valid_for).map_err(|_| Failure::usage_of(&SignError::Expiry))?;
     let mut nonce = [0; 16];
     aws_lc_rs::rand::fill(&mut nonce).map_err(|_| {
