@@ -42,6 +42,7 @@ mod hostile;
 mod inspect;
 mod key;
 mod ls;
+mod notation_blob;
 mod passphrase;
 mod payload;
 mod places;

@@ -23,6 +23,18 @@ completion bash x
 --version
 bogus
 --bogus
+--bogus x key list
+--bogus=x key list
+-x cert list
+key --bogus x list
+key --bogus list
+-- key list
+bogus --bogus
+bogus --help
+--help bogus
+-h key
+-h key none
+-h
 versoin
 -x
 verify

@@ -48,7 +48,7 @@ fn is_stdin(file: &Path) -> bool {
 }
 
 /// What the file is, read to its end. However large it is, little of it is in memory at a time.
-fn describe_file(file: &Path, algorithm: DigestAlgorithm, media_type: &str) -> Result<Descriptor, Failure> {
+pub(super) fn describe_file(file: &Path, algorithm: DigestAlgorithm, media_type: &str) -> Result<Descriptor, Failure> {
     let described = if is_stdin(file) {
         describe(io::stdin().lock(), algorithm, media_type)
     } else {
@@ -64,7 +64,7 @@ pub(super) fn format_of(signature: &Path) -> Result<Format, Failure> {
 }
 
 /// The envelope in a signature's file.
-fn read_signature(file: &Path, format: Format) -> Result<Result<Envelope, InvalidEnvelope>, Failure> {
+pub(super) fn read_signature(file: &Path, format: Format) -> Result<Result<Envelope, InvalidEnvelope>, Failure> {
     let mut bytes = Vec::new();
     // One byte more than the limit tells an envelope that is too large from one that just fits.
     let read = File::open(file).and_then(|content| content.take(MAX_ENVELOPE_SIZE + 1).read_to_end(&mut bytes));

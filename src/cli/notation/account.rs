@@ -4,8 +4,6 @@
 use jiff::Timestamp;
 
 use crate::envelope::Envelope;
-use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
-use crate::oci::Blob;
 use crate::pki::Certificate;
 use crate::policy::{Action, Identity, Statement, StoreKind, Trust, VerifyTimestamp};
 use crate::verify::{CertificateStatus, Check, Finding, Outcome, Problem, Revocation, SignatureReport, State, Verdict};
@@ -19,16 +17,14 @@ pub(super) struct Account<'a> {
     /// The certificates of the good signature, where there is one: a verdict quotes no more than it must.
     chain: Vec<Certificate>,
     /// The media type of that signature.
-    media_type: &'a str,
+    media_type: &'static str,
 }
 
 impl<'a> Account<'a> {
-    pub(super) fn new(trust: &'a Trust, good: Option<&'a Blob>) -> Self {
-        let media_type = good.map_or("", |blob| blob.descriptor().media_type.as_str());
-        let envelope = good.and_then(|blob| Envelope::parse(media_type, blob.bytes(), DEFAULT_ENVELOPE_SIZE).ok());
-        let certificates = envelope.iter().flat_map(|envelope| envelope.certificates().iter());
+    pub(super) fn new(trust: &'a Trust, good: Option<&Envelope>) -> Self {
+        let certificates = good.iter().flat_map(|envelope| envelope.certificates().iter());
         let chain = certificates.filter_map(|der| Certificate::from_der(der).ok()).collect();
-        Self { trust, chain, media_type }
+        Self { trust, chain, media_type: good.map_or("", |envelope| envelope.format().media_type()) }
     }
 
     /// A line for each check of the good signature that failed and was only to be recorded.

@@ -1,10 +1,10 @@
 //! `notation inspect`: what the signatures of an artifact say. Nothing is judged.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::ser::PrettyFormatter;
 
 use super::artifact::{Artifact, MAY_HAVE_MOVED, max_signatures};
 use super::flags::Parsed;
@@ -16,9 +16,9 @@ use crate::oci::{Descriptor, media_type};
 use crate::pki::TimestampToken;
 
 /// The form of a time in C's `asctime`, which the text has.
-const TEXT_TIME: &str = "%a %b %e %H:%M:%S %Y";
+pub(super) const TEXT_TIME: &str = "%a %b %e %H:%M:%S %Y";
 /// And in JSON.
-const JSON_TIME: &str = "%Y-%m-%dT%H:%M:%SZ";
+pub(super) const JSON_TIME: &str = "%Y-%m-%dT%H:%M:%SZ";
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -44,7 +44,7 @@ struct Signature<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Certificate {
+pub(super) struct Certificate {
     #[serde(rename = "SHA256Fingerprint")]
     fingerprint: String,
     issued_to: String,
@@ -55,7 +55,7 @@ struct Certificate {
 /// An unsigned attribute.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Unsigned<'a> {
+pub(super) enum Unsigned<'a> {
     Text(&'a str),
     Stamp(Stamp),
     NoStamp { error: String },
@@ -63,14 +63,14 @@ enum Unsigned<'a> {
 
 /// What a time-stamp says, and the certificates that it holds.
 #[derive(Serialize)]
-struct Stamp {
+pub(super) struct Stamp {
     timestamp: String,
     certificates: Vec<Certificate>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct SignedArtifact<'a> {
+pub(super) struct SignedArtifact<'a> {
     media_type: &'a str,
     digest: String,
     size: u64,
@@ -118,19 +118,13 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     })
 }
 
-fn time(time: Timestamp, form: &str) -> String {
+pub(super) fn time(time: Timestamp, form: &str) -> String {
     time.strftime(form).to_string()
 }
 
-/// The document, with `<`, `>` and `&` escaped as the original escapes them.
 fn document(media_type: &str, signatures: &[(&Descriptor, Fields)]) -> Result<String, Refusal> {
     let signatures = signatures.iter().map(|(descriptor, fields)| signature(descriptor, fields)).collect();
-    let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b"    "));
-    let written = Document { media_type, signatures }.serialize(&mut serializer);
-    written.map_err(|error| Refusal::new(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| Refusal::new(error.to_string()))?;
-    Ok(text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
+    output::json(&Document { media_type, signatures }, "    ")
 }
 
 fn signature<'a>(descriptor: &Descriptor, fields: &'a Fields) -> Signature<'a> {
@@ -141,12 +135,14 @@ fn signature<'a>(descriptor: &Descriptor, fields: &'a Fields) -> Signature<'a> {
         signed_attributes: signed_attributes(fields, JSON_TIME).into_iter().collect(),
         user_defined_attributes: Some(&fields.user_defined_attributes).filter(|metadata| !metadata.is_empty()),
         unsigned_attributes: unsigned_attributes(fields, JSON_TIME).into_iter().collect(),
-        certificates: fields.certificates.iter().map(|fields| certificate(fields, JSON_TIME)).collect(),
-        signed_artifact: fields.signed_artifact.as_ref().map(|artifact| SignedArtifact {
-            media_type: &artifact.media_type,
-            digest: artifact.digest.to_string(),
-            size: artifact.size,
-        }),
+        certificates: certificates(fields, JSON_TIME),
+        signed_artifact: fields.signed_artifact.as_ref().map(SignedArtifact::from),
+    }
+}
+
+impl<'a> From<&'a Descriptor> for SignedArtifact<'a> {
+    fn from(artifact: &'a Descriptor) -> Self {
+        Self { media_type: &artifact.media_type, digest: artifact.digest.to_string(), size: artifact.size }
     }
 }
 
@@ -164,7 +160,7 @@ fn signed_attributes(fields: &Fields, form: &str) -> Vec<(&'static str, String)>
     attributes
 }
 
-fn unsigned_attributes<'a>(fields: &'a Fields, form: &str) -> Vec<(&'static str, Unsigned<'a>)> {
+pub(super) fn unsigned_attributes<'a>(fields: &'a Fields, form: &str) -> Vec<(&'static str, Unsigned<'a>)> {
     let unsigned = &fields.unsigned_attributes;
     let agent = unsigned.signing_agent.iter().map(|agent| ("signingAgent", Unsigned::Text(agent)));
     let stamp = unsigned.token.iter().map(|token| ("timestampSignature", stamp(token, &fields.signature, form)));
@@ -189,6 +185,11 @@ fn stamp(token: &[u8], signature: &[u8], form: &str) -> Unsigned<'static> {
     }
 }
 
+/// The certificates of the signer.
+pub(super) fn certificates(fields: &Fields, form: &str) -> Vec<Certificate> {
+    fields.certificates.iter().map(|fields| certificate(fields, form)).collect()
+}
+
 fn certificate(fields: &CertificateFields, form: &str) -> Certificate {
     Certificate {
         fingerprint: fields.fingerprint.clone(),
@@ -199,51 +200,40 @@ fn certificate(fields: &CertificateFields, form: &str) -> Certificate {
 }
 
 fn tree(descriptor: &Descriptor, fields: &Fields) -> Node {
-    let pairs = |name: &str, pairs: Vec<(String, String)>| {
-        let leaves = pairs.into_iter().map(|(key, value)| Node::leaf(format!("{key}: {value}"))).collect::<Vec<_>>();
-        Node::of(name, if leaves.is_empty() { vec![Node::leaf("(empty)")] } else { leaves })
-    };
-    let signed = signed_attributes(fields, TEXT_TIME).into_iter().map(|(key, value)| (key.to_owned(), value));
-    let metadata = fields.user_defined_attributes.iter().map(|(key, value)| (key.clone(), value.clone()));
     let unsigned = unsigned_attributes(fields, TEXT_TIME).into_iter().map(|(key, value)| unsigned_node(key, value));
-    let certificates = fields
-        .certificates
-        .iter()
-        .map(|fields| certificate(fields, TEXT_TIME))
-        .map(|certificate| certificate_node(&certificate));
-    let artifact = fields.signed_artifact.iter().flat_map(|artifact| {
-        [
-            Node::leaf(format!("media type: {}", artifact.media_type)),
-            Node::leaf(format!("digest: {}", artifact.digest)),
-            Node::leaf(format!("size: {}", artifact.size)),
-        ]
-    });
     Node::of(
         descriptor.digest.to_string(),
         vec![
             Node::leaf(format!("media type: {}", fields.media_type)),
             Node::leaf(format!("signature algorithm: {}", fields.signature_algorithm)),
-            pairs("signed attributes", signed.collect()),
-            pairs("user defined attributes", metadata.collect()),
+            pairs("signed attributes", signed_attributes(fields, TEXT_TIME)),
+            pairs("user defined attributes", &fields.user_defined_attributes),
             Node::of("unsigned attributes", unsigned.collect()),
-            Node::of("certificates", certificates.collect()),
-            Node::of("signed artifact", artifact.collect()),
+            certificates_node(&certificates(fields, TEXT_TIME)),
+            artifact_node(fields.signed_artifact.as_ref()),
         ],
     )
 }
 
-fn unsigned_node(key: &str, value: Unsigned<'_>) -> Node {
+/// A node with `key: value` for each pair.
+pub(super) fn pairs<K: Display, V: Display>(name: &str, pairs: impl IntoIterator<Item = (K, V)>) -> Node {
+    let leaves: Vec<Node> = pairs.into_iter().map(|(key, value)| Node::leaf(format!("{key}: {value}"))).collect();
+    Node::of(name, if leaves.is_empty() { vec![Node::leaf("(empty)")] } else { leaves })
+}
+
+pub(super) fn unsigned_node(key: &str, value: Unsigned<'_>) -> Node {
     match value {
         Unsigned::Text(text) => Node::leaf(format!("{key}: {text}")),
         Unsigned::Stamp(Stamp { timestamp, certificates }) => Node::of(
             "timestamp signature",
-            vec![
-                Node::leaf(format!("timestamp: {timestamp}")),
-                Node::of("certificates", certificates.iter().map(certificate_node).collect()),
-            ],
+            vec![Node::leaf(format!("timestamp: {timestamp}")), certificates_node(&certificates)],
         ),
         Unsigned::NoStamp { error } => Node::of("timestamp signature", vec![Node::leaf(format!("error: {error}"))]),
     }
+}
+
+pub(super) fn certificates_node(certificates: &[Certificate]) -> Node {
+    Node::of("certificates", certificates.iter().map(certificate_node).collect())
 }
 
 fn certificate_node(certificate: &Certificate) -> Node {
@@ -255,4 +245,15 @@ fn certificate_node(certificate: &Certificate) -> Node {
             Node::leaf(format!("expiry: {}", certificate.expiry)),
         ],
     )
+}
+
+pub(super) fn artifact_node(artifact: Option<&Descriptor>) -> Node {
+    let leaves = artifact.into_iter().flat_map(|artifact| {
+        [
+            Node::leaf(format!("media type: {}", artifact.media_type)),
+            Node::leaf(format!("digest: {}", artifact.digest)),
+            Node::leaf(format!("size: {}", artifact.size)),
+        ]
+    });
+    Node::of("signed artifact", leaves.collect())
 }

@@ -6,6 +6,7 @@
 
 mod account;
 mod artifact;
+mod blob;
 mod cert;
 mod cleanup;
 mod completion;
@@ -142,7 +143,7 @@ fn dispatch(arguments: &[String]) -> Said {
     };
     let (mut command, mut path, mut arguments) = (&ROOT, ROOT.name.to_owned(), arguments.to_vec());
     // The first argument that is not a flag is the name of a command, where there are commands below.
-    while let Some(at) = arguments.iter().position(|argument| !argument.starts_with('-')) {
+    while let Some(at) = first_name(&arguments) {
         let named = |child: &&Command| arguments.get(at).is_some_and(|name| child.is_named(name));
         let Some(child) = command.children.iter().find(named) else { break };
         path = format!("{path} {}", child.name);
@@ -156,6 +157,22 @@ fn dispatch(arguments: &[String]) -> Said {
     command.call(&path, &arguments)
 }
 
+/// Where the first argument stands that is neither a flag nor the value of one. No flag is known before the command is, not
+/// even the one for help, so what follows a flag is taken for its value.
+fn first_name(arguments: &[String]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let argument = arguments.get(at)?;
+        at += match argument.as_str() {
+            "--" => return None,
+            flag if flag.contains('=') && flag.starts_with('-') => 1,
+            flag if flag.starts_with("--") || flag.starts_with('-') && flag.len() == 2 => 2,
+            flag if flag.starts_with('-') => 1,
+            _ => return Some(at),
+        };
+    }
+}
+
 impl Command {
     fn is_named(&self, name: &str) -> bool {
         self.name == name || self.aliases.contains(&name)
@@ -163,11 +180,11 @@ impl Command {
 
     /// The order is the original's: it decides which of several mistakes is told.
     fn call(&self, path: &str, arguments: &[String]) -> Said {
+        if self.name == ROOT.name {
+            self.refuse_unknown(arguments)?;
+        }
         let parsed = Parsed::of(self.flags, arguments)?;
         let is_experimental = environment::is_experimental();
-        if self.name == ROOT.name {
-            self.refuse_unknown(&parsed)?;
-        }
         if parsed.help || !self.children.is_empty() {
             output::to_stdout_whole(help::of(self, path, is_experimental).as_bytes());
             return Ok(());
@@ -180,19 +197,12 @@ impl Command {
         (self.run)(&parsed)
     }
 
-    fn refuse_unknown(&self, parsed: &Parsed) -> Said {
-        match parsed.rest.first() {
-            Some(name) if !parsed.help => {
-                let near = self.children.iter().map(|child| child.name).filter(|known| is_near(name, known));
-                let near: Vec<String> = near.map(|known| format!("\t{known}\n")).collect();
-                let hint =
-                    if near.is_empty() { String::new() } else { format!("\nDid you mean this?\n{}\n", near.concat()) };
-                let message =
-                    format!("unknown command {name:?} for \"notation\"\n{hint}Run 'notation --help' for usage.");
-                Err(Refusal(message))
-            }
-            _ => Ok(()),
-        }
+    fn refuse_unknown(&self, arguments: &[String]) -> Said {
+        let Some(name) = first_name(arguments).and_then(|at| arguments.get(at)) else { return Ok(()) };
+        let near = self.children.iter().map(|child| child.name).filter(|known| is_near(name, known));
+        let near: Vec<String> = near.map(|known| format!("\t{known}\n")).collect();
+        let hint = if near.is_empty() { String::new() } else { format!("\nDid you mean this?\n{}\n", near.concat()) };
+        Err(Refusal(format!("unknown command {name:?} for \"notation\"\n{hint}Run 'notation --help' for usage.")))
     }
 
     fn check_stages(&self, path: &str, parsed: &Parsed, is_experimental: bool) -> Said {
@@ -271,7 +281,7 @@ fn distance(from: &str, to: &str) -> usize {
 }
 
 /// Runs what waits for a registry.
-fn block_on(work: impl Future<Output = Said>) -> Said {
+fn block_on<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Refusal::new(format!("cannot start: {error}")))?.block_on(work)
 }

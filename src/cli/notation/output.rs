@@ -1,5 +1,9 @@
 //! Tables and trees in the layout of the Notary Project's own command, byte for byte.
 
+use serde::Serialize;
+use serde_json::ser::PrettyFormatter;
+
+use super::Refusal;
 pub(super) use crate::cli::output::{to_stderr as warn, to_stdout as say, to_stdout_unended as ask, to_stdout_whole};
 
 use crate::cli::confirm;
@@ -32,6 +36,16 @@ pub(super) fn table<const N: usize>(rows: &[[String; N]]) -> String {
         row.iter().zip(&widths).map(|(cell, width)| pad(cell, width + GAP)).collect::<Vec<_>>().concat()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A document with this for each level of indentation, and with `<`, `>` and `&` escaped as the original escapes them.
+pub(super) fn json(document: &impl Serialize, indent: &str) -> Result<String, Refusal> {
+    let mut bytes = Vec::new();
+    let formatter = PrettyFormatter::with_indent(indent.as_bytes());
+    let written = document.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter));
+    written.map_err(|error| Refusal::new(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| Refusal::new(error.to_string()))?;
+    Ok(text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026"))
 }
 
 /// One node of a tree, and what hangs on it.

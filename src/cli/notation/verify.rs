@@ -51,7 +51,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     })
 }
 
-fn no_policy(error: &LoadError) -> Refusal {
+pub(super) fn no_policy(error: &LoadError) -> Refusal {
     Refusal(match error {
         LoadError::Missing { .. } => format!("trust policy is not present. {QUICK_START}"),
         LoadError::Invalid { source, .. } if source.code().as_str() == "policy-malformed" => {
@@ -84,17 +84,14 @@ fn scope(parsed: &Parsed, artifact: &Artifact) -> Result<Repository, Refusal> {
 
 fn tell(verdict: &Verdict, envelope: Option<&Blob>, artifact: &Artifact, trust: &Trust) -> Said {
     let pinned = artifact.pinned();
-    let told = Account::new(trust, envelope);
+    let envelope = envelope
+        .and_then(|blob| Envelope::parse(&blob.descriptor().media_type, blob.bytes(), DEFAULT_ENVELOPE_SIZE).ok());
+    let told = Account::new(trust, envelope.as_ref());
     told.log(verdict);
     match (verdict.answer(), verdict.code.as_str()) {
-        (Answer::Admit, "verification-skipped") => {
-            output::say(&format!("Trust policy is configured to skip signature verification for {pinned}"));
-            Ok(())
-        }
         (Answer::Admit, _) => {
             told.warnings(verdict).iter().for_each(|warning| output::warn(warning));
-            output::say(&format!("Successfully verified signature for {pinned}"));
-            tell_metadata(envelope);
+            tell_admitted(verdict, envelope.as_ref(), &pinned);
             Ok(())
         }
         (_, "no-policy-statement") => Err(Refusal(format!(
@@ -113,8 +110,18 @@ fn tell(verdict: &Verdict, envelope: Option<&Blob>, artifact: &Artifact, trust: 
     }
 }
 
+/// That `name` is admitted, by which signature.
+pub(super) fn tell_admitted(verdict: &Verdict, envelope: Option<&Envelope>, name: &str) {
+    if verdict.code.as_str() == "verification-skipped" {
+        output::say(&format!("Trust policy is configured to skip signature verification for {name}"));
+    } else {
+        output::say(&format!("Successfully verified signature for {name}"));
+        tell_metadata(envelope);
+    }
+}
+
 /// A trust store that cannot be used, or what else kept the question open.
-fn without_answer(verdict: &Verdict, trust: &Trust) -> Refusal {
+pub(super) fn without_answer(verdict: &Verdict, trust: &Trust) -> Refusal {
     let store = trust.problems().find(|(_, problem)| problem.code() == verdict.code).map(|(store, _)| store);
     let named = |store: &crate::policy::TrustStore| format!("{:?} of type {:?}", store.name(), store.kind().as_str());
     Refusal(match store {
@@ -129,9 +136,8 @@ fn without_answer(verdict: &Verdict, trust: &Trust) -> Refusal {
 }
 
 /// The signed pairs of the signature that is good.
-fn tell_metadata(envelope: Option<&Blob>) {
+fn tell_metadata(envelope: Option<&Envelope>) {
     let annotations = envelope
-        .and_then(|blob| Envelope::parse(&blob.descriptor().media_type, blob.bytes(), DEFAULT_ENVELOPE_SIZE).ok())
         .and_then(|envelope| Payload::parse(envelope.payload()).ok())
         .map(|payload| payload.target_artifact.annotations)
         .unwrap_or_default();

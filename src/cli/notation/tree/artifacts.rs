@@ -2,7 +2,11 @@
 
 use super::super::flags::{Flag, Kind, Stage};
 use super::super::{Command, Group, inspect, list, sign, verify};
-use super::{ALLOW_REFERRERS_API, DEBUG, INSECURE, MAX_SIGNATURES, PASSWORD, USERNAME, VERBOSE, reference};
+use super::{
+    ALLOW_REFERRERS_API, DEBUG, EXPIRY, ID, INSECURE, MAX_SIGNATURES, PASSWORD, PLUGIN_CONFIG, PLUGIN_CONFIG_TO_VERIFY,
+    SIGNATURE_FORMAT, SIGNING_KEY, SIGNING_PLUGIN, TIMESTAMP_ROOT, TIMESTAMP_URL, USER_METADATA,
+    USER_METADATA_TO_VERIFY, USERNAME, VERBOSE, reference,
+};
 
 pub(super) const SIGN: Command = Command {
     name: "sign",
@@ -16,45 +20,17 @@ pub(super) const SIGN: Command = Command {
         PASSWORD,
         INSECURE,
         ALLOW_REFERRERS_API,
-        Flag::new(
-            "expiry",
-            Kind::Duration,
-            "optional expiry that provides a \"best by use\" time for the artifact. The duration is specified in minutes(m) and/or hours(h). For example: 12h, 30m, 3h20m",
-        )
-        .short('e'),
-        Flag::new(
-            "force-referrers-tag",
-            Kind::Switch,
-            "force to store signatures using the referrers tag schema",
-        )
-        .default("true"),
-        Flag::new(
-            "id",
-            Kind::Text,
-            "key id (required if --plugin is set). This is mutually exclusive with the --key flag",
-        ),
-        Flag::new(
-            "key",
-            Kind::Text,
-            "signing key name, for a key previously added to notation's key list. This is mutually exclusive with the --id and --plugin flags",
-        )
-        .short('k'),
-        Flag::new(
-            "plugin",
-            Kind::Text,
-            "signing plugin name (required if --id is set). This is mutually exclusive with the --key flag",
-        ),
-        Flag::new(
-            "plugin-config",
-            Kind::Texts,
-            "{key}={value} pairs that are passed as it is to a plugin, refer plugin's documentation to set appropriate values",
-        ),
-        Flag::new("signature-format", Kind::Text, "signature envelope format, options: \"jws\", \"cose\"")
-            .default("jws"),
-        Flag::new("timestamp-root-cert", Kind::Text, "filepath of timestamp authority root certificate"),
-        Flag::new("timestamp-url", Kind::Text, "RFC 3161 Timestamping Authority (TSA) server URL"),
-        Flag::new("user-metadata", Kind::Texts, "{key}={value} pairs that are added to the signature payload")
-            .short('m'),
+        EXPIRY,
+        Flag::new("force-referrers-tag", Kind::Switch, "force to store signatures using the referrers tag schema")
+            .default("true"),
+        ID,
+        SIGNING_KEY,
+        SIGNING_PLUGIN,
+        PLUGIN_CONFIG,
+        SIGNATURE_FORMAT,
+        TIMESTAMP_ROOT,
+        TIMESTAMP_URL,
+        USER_METADATA,
         Flag::new("oci-layout", Kind::Switch, "[Experimental] sign the artifact stored as OCI image layout")
             .stage(Stage::Experimental),
     ],
@@ -83,17 +59,8 @@ pub(super) const VERIFY: Command = Command {
         INSECURE,
         MAX_SIGNATURES,
         ALLOW_REFERRERS_API,
-        Flag::new(
-            "plugin-config",
-            Kind::Texts,
-            "{key}={value} pairs that are passed as it is to a plugin, if the verification is associated with a verification plugin, refer plugin documentation to set appropriate values",
-        ),
-        Flag::new(
-            "user-metadata",
-            Kind::Texts,
-            "user defined {key}={value} pairs that must be present in the signature for successful verification if provided",
-        )
-        .short('m'),
+        PLUGIN_CONFIG_TO_VERIFY,
+        USER_METADATA_TO_VERIFY,
         Flag::new("oci-layout", Kind::Switch, "[Experimental] verify the artifact stored as OCI image layout")
             .stage(Stage::Experimental),
         Flag::new(

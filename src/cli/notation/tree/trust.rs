@@ -2,7 +2,7 @@
 
 use super::super::flags::{Flag, Kind};
 use super::super::{Command, Refusal, cert, cleanup, policy};
-use super::{DEBUG, STORE, TYPE, VERBOSE, at_least_one};
+use super::{DEBUG, STORE, TYPE, VERBOSE, accepts_none, at_least_one};
 
 pub(super) const CERTIFICATE: Command = Command {
     name: "certificate",
@@ -117,10 +117,7 @@ pub(super) const POLICY: Command = Command {
             ],
             required: &["name", "trust-store", "trusted-identity"],
             is_hidden: true,
-            arity: |parsed| match parsed.rest.len() {
-                0 => Ok(()),
-                count => Err(Refusal(format!("accepts 0 arg(s), received {count}"))),
-            },
+            arity: accepts_none,
             run: policy::init,
             ..Command::BLANK
         },
@@ -149,10 +146,7 @@ pub(super) const POLICY: Command = Command {
             summary: "Show trust policy configuration",
             about: "Show trust policy configuration.",
             usage: "show [flags]",
-            arity: |parsed| match parsed.rest.len() {
-                0 => Ok(()),
-                count => Err(Refusal(format!("accepts 0 arg(s), received {count}"))),
-            },
+            arity: accepts_none,
             run: policy::show,
             ..Command::BLANK
         },
