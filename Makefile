@@ -54,6 +54,8 @@ lint: tools
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --lib --no-default-features -- -D warnings
+	@# The fuzzer has a lock of its own, which must follow each new dependency.
+	cd fuzz && $(CARGO) metadata --locked --format-version 1 >/dev/null
 
 doc: tools
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
