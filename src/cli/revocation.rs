@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::config::RevocationConfig;
 use crate::revocation::{RevocationOptions, Servers};
 
 #[derive(Debug, Args)]
@@ -20,11 +21,15 @@ pub(super) struct RevocationArguments {
 impl RevocationArguments {
     /// The servers that certificates name. Lists are kept where notation keeps them.
     pub(super) fn open(self) -> Servers {
+        // No other times than the daemon's.
+        let RevocationConfig { timeout, ocsp_timeout, crl_timeout, .. } = RevocationConfig::default();
         Servers::new(RevocationOptions {
+            timeout,
+            ocsp_timeout,
+            crl_timeout,
             allow_private: self.allow_private_responders,
             crl_dir: self.crl_dir,
             cache_dir: crl_cache(),
-            ..RevocationOptions::default()
         })
     }
 }

@@ -85,21 +85,6 @@ pub struct RevocationOptions {
     pub cache_dir: Option<PathBuf>,
 }
 
-impl Default for RevocationOptions {
-    fn default() -> Self {
-        Self {
-            // Leaves time for the registry within the 8 s of a question.
-            timeout: Duration::from_secs(5),
-            // Both as the reference implementation has them.
-            ocsp_timeout: Duration::from_secs(2),
-            crl_timeout: Duration::from_secs(5),
-            allow_private: false,
-            crl_dir: None,
-            cache_dir: None,
-        }
-    }
-}
-
 /// The servers that certificates name.
 pub struct Servers {
     timeout: Duration,

@@ -1,13 +1,16 @@
 //! `pratique copy`: signatures stay attached, whatever happens on the way.
 
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pratique::oci::{Descriptor, media_type};
 use serde_json::json;
 
 use crate::node::{REPOSITORY, Scene};
 use crate::registry::{Fault, ScriptedRegistry, referring};
+
+/// How long a copy may take before it is taken for one that hangs: some hundred times what it takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A signed image for two platforms, with an SBOM and a signature of cosign, in the scene's registry.
 pub async fn published(script: crate::registry::Builder) -> (Scene, Vec<u8>) {
@@ -184,11 +187,13 @@ async fn a_copy_that_is_killed_leaves_nothing_dangling_and_is_completed_by_the_n
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        while to.requests().len() < asked as usize && child.try_wait().unwrap().is_none() {
+        let deadline = Instant::now() + PATIENCE;
+        while to.requests().len() < asked as usize && child.try_wait().unwrap().is_none() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(Instant::now() < deadline, "round {round}: neither {asked} questions nor an end");
         if to.manifest("new/app", "v2").is_some() {
             scene.node.run(&format!("verify {destination}")).exits(0);
         }
