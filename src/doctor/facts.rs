@@ -25,6 +25,8 @@ pub struct Facts {
     pub daemon: Result<Daemon, String>,
     /// The node's configuration; none where it cannot be read.
     pub node: Option<Node>,
+    /// The trust anchors of the policy that somebody has to renew.
+    pub anchors: Vec<Anchor>,
     /// Sockets through which the gates can be gone around.
     pub permissions: Vec<Permissions>,
     /// What was tried, and how it ended; empty where nothing was.
@@ -151,6 +153,17 @@ pub enum Choice {
     Orphans,
     /// Nobody looks for what came past the gates.
     NotWatched,
+}
+
+/// A trust anchor that has ended, or ends soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its trust store, as a policy names it.
+    pub store: String,
+    /// Whose certificate it is.
+    pub subject: String,
+    /// The whole days until it ends; none when it has.
+    pub days_left: Option<i64>,
 }
 
 /// Who may use a socket.

@@ -5,6 +5,7 @@
 //! a test by changing one fact. Each says what is open, in one sentence, and exactly what closes it.
 
 mod access;
+mod anchors;
 mod canary;
 mod daemon;
 mod facts;
@@ -16,7 +17,8 @@ use serde::Serialize;
 
 pub use canary::{Attempt, Ended};
 pub use facts::{
-    Choice, Daemon, Facts, Listener, Lying, Node, Part, Permissions, Program, RuntimePath, Socket, VerifierDirectory,
+    Anchor, Choice, Daemon, Facts, Listener, Lying, Node, Part, Permissions, Program, RuntimePath, Socket,
+    VerifierDirectory,
 };
 
 use crate::remedy::Code;
@@ -76,6 +78,7 @@ pub fn examine(facts: &Facts) -> Report {
     run::examine(facts, &mut findings);
     daemon::examine(facts, &mut findings);
     access::examine(facts, &mut findings);
+    anchors::examine(facts, &mut findings);
     canary::examine(facts, &mut findings);
     // Of the same severity they stay in an image's own order: pull, unpack, run.
     findings.sort_by_key(|finding| finding.severity);

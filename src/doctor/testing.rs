@@ -59,6 +59,7 @@ pub(super) fn well() -> Facts {
             pinned: 0,
             local_scope: None,
         }),
+        anchors: Vec::new(),
         permissions: vec![Permissions {
             path: "/run/containerd/containerd.sock".into(),
             mode: 0o660,
@@ -117,6 +118,7 @@ pub(super) fn everything_wrong() -> Facts {
     facts.sockets[1].listener = Listener::Stranger(1);
     facts.permissions[0].mode = 0o666;
     facts.node.as_mut().unwrap().choices.insert(Choice::Orphans);
+    facts.anchors = vec![Anchor { store: "ca:acme".into(), subject: "CN=root".into(), days_left: None }];
     facts.attempts = vec![Attempt { what: "import", is_signed: false, ended: Ended::LetIn }];
     facts
 }

@@ -3,6 +3,7 @@
 //! It changes nothing, but for the canaries, which are only sent where somebody asks for them and which clean up behind
 //! themselves. What cannot be found out is a fact as well, and is said.
 
+mod anchors;
 pub mod canary;
 mod files;
 mod sockets;
@@ -45,7 +46,9 @@ pub async fn gather(place: &Where) -> Result<Facts, InstallError> {
     let effective = program.in_force(&place.containerd_config)?;
     let installed = Installed::read(&place.state_dir)?;
     let mut unknown = Vec::new();
-    let node = node(place.config.as_deref(), &mut unknown);
+    let config = config(place.config.as_deref(), &mut unknown);
+    let anchors = config.as_ref().map(|config| anchors::due(&config.notation_dir)).unwrap_or_default();
+    let node = config.map(of);
     let directory = node.clone().unwrap_or_else(|| of(NodeConfig::default())).sockets;
     let sockets = sockets::listeners(SOCKETS.map(|name| directory.join(name)).into()).await;
     let daemon = sockets::daemon(&directory.join(API)).await;
@@ -66,6 +69,7 @@ pub async fn gather(place: &Where) -> Result<Facts, InstallError> {
         sockets,
         daemon,
         node,
+        anchors,
         permissions: files::permissions([effective.address(), DOCKER.into()], &mut unknown),
         attempts: Vec::new(),
         effective,
@@ -73,9 +77,9 @@ pub async fn gather(place: &Where) -> Result<Facts, InstallError> {
     })
 }
 
-fn node(path: Option<&Path>, unknown: &mut Vec<String>) -> Option<Node> {
+fn config(path: Option<&Path>, unknown: &mut Vec<String>) -> Option<NodeConfig> {
     match NodeConfig::load(path) {
-        Ok(config) => Some(of(config)),
+        Ok(config) => Some(config),
         Err(error) => {
             unknown.push(format!("what the node's configuration says: {}", one_line(&error)));
             None

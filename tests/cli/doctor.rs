@@ -33,7 +33,9 @@ fn machine(more: &str) -> Machine {
     }
     symlink(machine.path("usr/pratique-verifier"), machine.path("verifiers/00-pratique")).unwrap();
     symlink(machine.path("usr/pratique-runtime"), machine.path("opt/bin/runc")).unwrap();
-    let config = format!("[sockets]\ndir = '{root}/run'\n[containerd]\nsocket = '{root}/c.sock'\n");
+    let config = format!(
+        "notation_dir = '{root}/notation'\n[sockets]\ndir = '{root}/run'\n[containerd]\nsocket = '{root}/c.sock'\n"
+    );
     fs::write(machine.path("config.toml"), config).unwrap();
     machine
 }
@@ -129,6 +131,26 @@ fn each_way_round_the_gates_has_its_code() {
     fs::remove_file(foreign.path("opt/bin/runc")).unwrap();
     symlink("/bin/true", foreign.path("opt/bin/runc")).unwrap();
     assert_eq!(foreign.codes(), ["runtime-link-foreign", "handler-runtime-foreign"]);
+}
+
+#[test]
+fn a_trust_anchor_that_ends_soon_is_noted_where_the_policy_names_it() {
+    let machine = machine("");
+    let notation = machine.path("notation");
+    fs::create_dir(&notation).unwrap();
+    for name in ["ann", "bob"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pratique"));
+        command.args(["cert", "generate-test", name, "--key-type", "ec-256", "--notation-dir"]).arg(&notation);
+        assert!(command.status().unwrap().success());
+    }
+    fs::write(notation.join("trustpolicy.json"), crate::node::policy("strict", &["ca:ann"], &["*"])).unwrap();
+    let output = machine.doctor(&["--output", "json"]);
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = printed["findings"].as_array().unwrap().iter();
+    let noted: Vec<&Value> = findings.filter(|finding| finding["code"] == "trust-anchor-expires-soon").collect();
+    assert_eq!(noted.len(), 1, "{printed}");
+    let fact = "the trust anchor `CN=ann,O=Notary,L=Seattle,ST=WA,C=US` of `ca:ann` expires within 1 day(s)";
+    assert_eq!((&noted[0]["severity"], &noted[0]["fact"]), (&"note".into(), &fact.into()));
 }
 
 #[test]
