@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use pratique::config::NotationDir;
 use serde_json::{Value, json};
 
+use crate::approval::{Board, refused};
 use crate::node::{Node, Scene};
 use crate::responders::{Answer, Responders};
 
@@ -222,4 +223,32 @@ fn an_older_list_does_not_take_the_place_of_a_newer_one() {
     import("crl-future.der").exits(0);
     let ran = import("crl-good.der").exits(2);
     assert!(ran.stderr.contains("[crl-older]"), "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approver_who_was_revoked_does_not_count_and_one_of_whom_nobody_knows_leaves_it_open() {
+    let mut board = Board::new().await;
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/revocation");
+    let keys = NotationDir::new(board.0.node.path(""));
+    keys.add_signing_key("leaf", &directory.join("leaf.key"), &directory.join("chain.pem"), false).unwrap();
+    board.0.node.write("truststore/x509/ca/issuer/issuer.pem", file("issuer.pem"));
+    let subject = "x509.subject: C=US, ST=WA, O=Acme, CN=leaf";
+    let rule = fs::read_to_string(board.0.node.path("keyusage.toml")).unwrap();
+    let rule = rule.replace("approvals = 2", "approvals = 1").replace("\"ca:ann\"", "\"ca:ann\", \"ca:issuer\"");
+    let rule = rule.replacen("approvers = [", &format!("approvers = [\"{subject}\", "), 1);
+    board.0.node.write("keyusage.toml", rule);
+    board.request("").exits(0);
+    let _network = network(&mut board.0, &[]);
+    refused(&board.approve("leaf"), 3, "revocation-unknown");
+    let _network = network(&mut board.0, &[(OCSP, bytes("ocsp-revoked.der"))]);
+    refused(&board.approve("leaf"), 1, "approval-not-an-approver");
+    let _network = network(&mut board.0, &[(OCSP, bytes("ocsp-good.der"))]);
+    board.approve("leaf").exits(0);
+    let _network = network(&mut board.0, &[]);
+    refused(&board.sign(""), 3, "approval-quorum-missing");
+    let _network = network(&mut board.0, &[(OCSP, bytes("ocsp-revoked.der"))]);
+    let signed = board.sign("");
+    refused(&signed, 1, "approval-quorum-missing");
+    let _network = network(&mut board.0, &[(OCSP, bytes("ocsp-good.der"))]);
+    board.sign("").exits(0);
 }

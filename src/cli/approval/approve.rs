@@ -132,12 +132,13 @@ fn check_own(
 
 fn not_an_approver(own: &Judged) -> Failure {
     let who = &own.given.approver;
-    let why =
-        own.state.problem().map(|problem| format!(" [{}]: {}", problem.code, problem.message)).unwrap_or_default();
-    let message = format!("`{who}` is no approver for this key{why}");
+    let why = match &own.state {
+        State::Inconclusive { problem } => return Failure::of_problem(problem.clone()),
+        state => state.problem().map(|problem| format!(" [{}]: {}", problem.code, problem.message)),
+    };
+    let message = format!("`{who}` is no approver for this key{}", why.unwrap_or_default());
     let remedy = "sign with a key whose certificate is among `approvers` of the usage policy";
-    let exit = if matches!(own.state, State::Inconclusive { .. }) { Exit::Inconclusive } else { Exit::Denied };
-    Failure { exit, ..refusal("approval-not-an-approver", &message, remedy) }
+    refusal("approval-not-an-approver", &message, remedy)
 }
 
 /// Asks the person at the terminal.

@@ -204,8 +204,8 @@ pub(in crate::cli) async fn endorse(
     Ok(signed.envelope.bytes().to_vec())
 }
 
-/// The exit status of a refusal for want of approvals: nobody can tell yet where some could not be judged.
-pub(in crate::cli) fn exit_of(judged: &[Judged]) -> Exit {
-    let is_undecided = judged.iter().any(|judged| matches!(judged.state, State::Inconclusive { .. }));
-    if is_undecided { Exit::Inconclusive } else { Exit::Denied }
+/// The exit status where so many approvals are wanting: nobody can tell yet where those that could not be judged might do.
+pub(in crate::cli) fn exit_of(judged: &[Judged], wanting: usize) -> Exit {
+    let undecided = judged.iter().filter(|judged| matches!(judged.state, State::Inconclusive { .. })).count();
+    if undecided >= wanting { Exit::Inconclusive } else { Exit::Denied }
 }

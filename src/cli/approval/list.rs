@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::board::Board;
+use super::board::{Board, exit_of};
 use super::record::RecordFile;
 use super::summary::Summary;
 use super::{read_request, refusal};
@@ -57,7 +57,10 @@ async fn show(arguments: Show, output: Output) -> Result<Exit, Failure> {
     let judged = board.approvals(&file, now).await;
     let summary = Summary::of(&board, &file.request, &requester, &judged, now);
     output::print(output, &summary, || summary.text());
-    Ok(if summary.is_complete() { Exit::Done } else { super::board::exit_of(&judged) })
+    Ok(match summary.wanting() {
+        0 => Exit::Done,
+        wanting => exit_of(&judged, wanting),
+    })
 }
 
 #[derive(Serialize)]

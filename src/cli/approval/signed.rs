@@ -71,7 +71,12 @@ async fn make(board: &Board, file: &RequestFile, signing: SigningArguments, outp
         if output == Output::Text && !judged.is_empty() {
             output::to_stderr(&Summary::of(board, request, &requester, &judged, now).text());
         }
-        Failure { exit: exit_of(&judged), ..denied(&error) }
+        match error {
+            QuorumRefusal::TooFew { counted, needed, .. } => {
+                Failure { exit: exit_of(&judged, needed.saturating_sub(counted)), ..denied(&error) }
+            }
+            _ => denied(&error),
+        }
     })?;
     let counting = weigh(request, &board.quorum(), &requester, &approvals, now);
     let signature = signing.open_named(&request.key)?.sign_approved(&approved).await?;

@@ -68,9 +68,9 @@ impl Summary {
         }
     }
 
-    /// Whether enough have agreed.
-    pub(super) fn is_complete(&self) -> bool {
-        self.counted >= self.needed
+    /// How many more must agree.
+    pub(super) fn wanting(&self) -> usize {
+        self.needed.saturating_sub(self.counted)
     }
 
     pub(super) fn text(&self) -> String {
