@@ -22,10 +22,12 @@ use crate::remedy::excerpt;
 /// Reads a JWS envelope.
 pub(super) fn parse(bytes: &[u8]) -> Result<Envelope, InvalidEnvelope> {
     let mut members = Members::parse(bytes)?;
+    // First the certificates: who has none has nothing to be verified with.
+    let header: Box<serde_json::value::RawValue> =
+        members.require("header", "an object").map_err(|error| general_or(error, bytes))?;
     let protected: String = members.require("protected", "text").map_err(|error| general_or(error, bytes))?;
     let payload: String = members.require("payload", "text")?;
     let signature: String = members.require("signature", "text")?;
-    let header: Box<serde_json::value::RawValue> = members.require("header", "an object")?;
     if let Some((name, _)) = members.rest().next() {
         return Err(InvalidEnvelope::UnknownMember(excerpt(&name)));
     }

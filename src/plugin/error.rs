@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::process::MAX_OUTPUT;
+use crate::envelope::InvalidEnvelope;
 use crate::oci::InvalidJson;
+use crate::pki::{InvalidCertificate, SignatureAlgorithm};
 use crate::remedy::{Code, Remedy};
 use crate::sign::HolderError;
 
@@ -94,6 +96,8 @@ pub enum PluginFault {
     /// It has answered about another key.
     #[error("it was asked about the key `{asked}` and answers about `{answered}`")]
     Key {
+        /// What it was asked.
+        command: &'static str,
         /// The key id of the request.
         asked: String,
         /// The key id of the answer.
@@ -110,12 +114,20 @@ pub enum PluginFault {
         /// The one of the answer.
         given: String,
     },
+    /// A certificate that is none.
+    #[error("its certificates cannot be read")]
+    Certificate(#[source] InvalidCertificate),
     /// Certificates that no signature may carry.
     #[error("its certificates cannot be used: {0}")]
     Chain(String),
     /// A signature that is not one of its certificate's key.
-    #[error("its signature does not verify with its certificate `{0}`")]
-    Signature(String),
+    #[error("its signature does not verify with its certificate `{subject}`")]
+    Signature {
+        /// The subject of the certificate.
+        subject: String,
+        /// The algorithm of its key.
+        algorithm: SignatureAlgorithm,
+    },
     /// An envelope of another type.
     #[error("it was asked for an envelope of type {wanted} and gives `{given}`")]
     EnvelopeType {
@@ -124,6 +136,9 @@ pub enum PluginFault {
         /// The type of the answer.
         given: String,
     },
+    /// Bytes that are no envelope.
+    #[error("its envelope is refused")]
+    EnvelopeForm(#[source] InvalidEnvelope),
     /// An envelope that no verifier would accept.
     #[error("its envelope is refused: {0}")]
     Envelope(String),
@@ -223,10 +238,10 @@ impl Remedy for PluginError {
             PluginFault::Key { .. } => "plugin-key-mismatch",
             PluginFault::KeySpec(_) => "plugin-key-unsupported",
             PluginFault::Algorithm { .. } => "plugin-algorithm-mismatch",
-            PluginFault::Chain(_) => "plugin-chain-refused",
-            PluginFault::Signature(_) => "plugin-signature-invalid",
+            PluginFault::Certificate(_) | PluginFault::Chain(_) => "plugin-chain-refused",
+            PluginFault::Signature { .. } => "plugin-signature-invalid",
             PluginFault::EnvelopeType { .. } => "plugin-envelope-type",
-            PluginFault::Envelope(_) => "plugin-envelope-refused",
+            PluginFault::EnvelopeForm(_) | PluginFault::Envelope(_) => "plugin-envelope-refused",
             PluginFault::Payload(_) => "plugin-payload-changed",
             PluginFault::Expiry => "plugin-expiry-ignored",
             PluginFault::Annotation(_) => "plugin-annotation-refused",
@@ -255,6 +270,7 @@ impl Remedy for PluginError {
             | PluginFault::Malformed { .. }
             | PluginFault::NotBase64 { .. }
             | PluginFault::EnvelopeType { .. }
+            | PluginFault::EnvelopeForm(_)
             | PluginFault::Envelope(_)
             | PluginFault::Payload(_)
             | PluginFault::Expiry
@@ -266,7 +282,7 @@ impl Remedy for PluginError {
             PluginFault::KeySpec(_) => {
                 "sign with an RSA key of 2048, 3072 or 4096 bits, or with one on P-256, P-384 or P-521".into()
             }
-            PluginFault::Chain(_) | PluginFault::Signature(_) => {
+            PluginFault::Certificate(_) | PluginFault::Chain(_) | PluginFault::Signature { .. } => {
                 "see which key and certificates the plugin has for this key id".into()
             }
             PluginFault::Contract(_) => "install a release of the plugin that speaks the contract 1.0".into(),

@@ -23,6 +23,12 @@ impl HolderError {
         Self { is_pending: true, ..Self::new(error) }
     }
 
+    /// The error itself, where it is of this kind.
+    pub fn of_kind<E: Error + 'static>(&self) -> Option<&E> {
+        let error: &(dyn Error + 'static) = self.error.as_ref();
+        error.downcast_ref()
+    }
+
     /// Whether it is worth while to ask again.
     pub fn is_pending(&self) -> bool {
         self.is_pending

@@ -29,7 +29,7 @@ pub use evidence::{Evidence, Lists, Need};
 pub use govern::{govern, govern_blob};
 pub use integrity::{Sound, check_integrity};
 pub use outcome::{Check, Finding, Outcome, Problem, Signer, State};
-pub use plugin::{PluginAnswer, PluginCheck, PluginQuestion, PluginResult, SignatureQuestion};
+pub use plugin::{PluginAnswer, PluginCheck, PluginQuestion, PluginReport, PluginResult, SignatureQuestion};
 pub use prune::{Candidate, Difference, Fate, prune};
 pub use revocation::{CertificateStatus, Relied, Revocation};
 pub use standing::Standing;
@@ -201,14 +201,15 @@ impl Examined<'_> {
         let validity =
             chain.as_ref().and_then(|chain| timestamp::changes_at(chain, self.envelope, self.statement, now));
         let expiry = attributes.expiry.filter(|expiry| *expiry > now);
-        let answers =
-            [signer_survey.good_until(), authority.good_until(), consulted.and_then(|consulted| consulted.until)];
+        let (plugin, until) = consulted.map_or((None, None), |consulted| (consulted.report, consulted.until));
+        let answers = [signer_survey.good_until(), authority.good_until(), until];
         Outcome {
             format: Some(self.envelope.format()),
             signer,
             findings: self.findings,
             good_until: [expiry, validity].into_iter().chain(answers).flatten().min(),
             revocation: signer_survey.statuses.into_iter().chain(authority.statuses).collect(),
+            plugin,
         }
     }
 

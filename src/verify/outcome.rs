@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::plugin::PluginReport;
 use super::revocation::CertificateStatus;
 use crate::envelope::Format;
 use crate::policy::Action;
@@ -189,6 +190,9 @@ pub struct Outcome {
     /// What is known about the revocation of each certificate but the root; empty where nobody looked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub revocation: Vec<CertificateStatus>,
+    /// What the verification plugin has said, where one was asked. The findings tell what came of it.
+    #[serde(skip)]
+    pub plugin: Option<PluginReport>,
     /// The first instant at which a finding may change by the mere passing of time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub good_until: Option<Timestamp>,
@@ -198,7 +202,8 @@ impl Outcome {
     /// The outcome for a signature of which nothing could be examined, for this one reason.
     pub fn unread(check: Check, state: State) -> Self {
         let finding = Finding { check, state, action: Action::Enforce };
-        Self { format: None, signer: None, findings: vec![finding], revocation: Vec::new(), good_until: None }
+        let findings = vec![finding];
+        Self { format: None, signer: None, findings, revocation: Vec::new(), plugin: None, good_until: None }
     }
 
     /// The finding that decided against the signature, if any.

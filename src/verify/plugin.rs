@@ -133,6 +133,22 @@ pub(super) struct Consulted {
     pub(super) question: Option<PluginQuestion>,
     /// The first instant at which an answer is too old.
     pub(super) until: Option<Timestamp>,
+    /// What the plugin has said so far, where one is demanded.
+    pub(super) report: Option<PluginReport>,
+}
+
+/// What is demanded of a plugin, and what it has said of itself and of the signature: beside the findings, for whoever
+/// tells of them in other words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginReport {
+    /// The plugin.
+    pub name: String,
+    /// The lowest version of it that the signer accepts.
+    pub minimum_version: Option<Version>,
+    /// Its version, as it says.
+    pub version: String,
+    /// The checks that it says do not hold, and why, in its words.
+    pub refusals: BTreeMap<PluginCheck, String>,
 }
 
 impl Consulted {
@@ -144,7 +160,7 @@ impl Consulted {
         evidence: &Evidence,
     ) -> Self {
         let mut consulted =
-            Self { state: State::Passed, identity: None, revocation: None, question: None, until: None };
+            Self { state: State::Passed, identity: None, revocation: None, question: None, until: None, report: None };
         if let Some(demand) = &attributes.plugin {
             let settled = Consultation { demand, chain, attributes, statement, evidence }.settle(&mut consulted);
             consulted.state = settled.err().unwrap_or(State::Passed);
@@ -178,6 +194,12 @@ impl Consultation<'_> {
         else {
             return Err(failed(unavailable(name)));
         };
+        consulted.report = Some(PluginReport {
+            name: name.clone(),
+            minimum_version: self.demand.minimum_version.clone(),
+            version: excerpt(version),
+            refusals: BTreeMap::new(),
+        });
         self.check_version(version)?;
         if checks.is_empty() {
             return Err(failed(without_verification(name)));
@@ -202,6 +224,9 @@ impl Consultation<'_> {
         for check in asked.checks {
             let result = results.get(&check).ok_or_else(|| inconclusive(without_result(name, check)))?;
             let state = if result.success { State::Passed } else { failed(refused(name, check, &result.reason)) };
+            if let Some(report) = consulted.report.as_mut().filter(|_| !result.success) {
+                report.refusals.insert(check, cut(&result.reason, MAX_REASON));
+            }
             match check {
                 PluginCheck::TrustedIdentity => consulted.identity = Some(state),
                 PluginCheck::Revocation => consulted.revocation = Some(state),

@@ -3,6 +3,8 @@
 //! Each line of a script is run by both on the same inputs; what they write and their exit statuses are compared byte for
 //! byte. Where both have to write, each has a home and a repository of its own, with names of one length.
 
+mod plugins;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
@@ -283,73 +285,6 @@ fn signing_is_told_alike_and_what_is_signed_is_read_alike() {
     }
 }
 
-/// Installing a plugin, and a key that it holds.
-const PLUGINS: &str = "
-plugin install --file HOME/notation-com.acme.plugin
-plugin list
-plugin install --file HOME/notation-com.acme.plugin
-plugin install --file --force HOME/notation-com.acme.plugin
-plugin install --file --sha256sum 00 HOME/notation-com.acme.plugin
-plugin install --file HOME/notes
-plugin install --url --sha256sum 00 http://plugins.example/x
-key add --plugin com.acme.plugin --id i kms
-key add --plugin com.acme.plugin --id i kms
-key add --plugin com.acme.plugin --id j --default other
-key list
-plugin uninstall -y com.acme.plugin
-plugin list
-plugin uninstall -y com.acme.plugin
-";
-
-const PLUGIN: &str = include_str!("../plugins/plugin.sh");
-
-#[test]
-fn plugins_are_told_alike() {
-    let pair = Pair::new();
-    pair.write("notation-com.acme.plugin", PLUGIN);
-    pair.write("notes", "none");
-    pair.make_program("notation-com.acme.plugin");
-    pair.run_apart(PLUGINS);
-}
-
-#[test]
-fn what_either_signs_with_a_plugin_the_other_verifies() {
-    let node = Node::start();
-    let pair = Pair::new();
-    let folder = ".config/notation/plugins/com.acme.plugin";
-    let chain = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/chains/rsa2048");
-    let read = |name: &str| fs::read_to_string(chain.join(name)).expect("a file of the vectors");
-    let certificates: Vec<String> = read("chain.pem")
-        .split("-----END CERTIFICATE-----")
-        .filter_map(|pem| pem.split_once("-----BEGIN CERTIFICATE-----"))
-        .map(|(_, body)| format!("{:?}", body.split_whitespace().collect::<String>()))
-        .collect();
-    let root = read("chain.pem").rsplit_once("-----BEGIN").map(|(_, root)| format!("-----BEGIN{root}"));
-    pair.write(".config/notation/truststore/x509/ca/acme/root.pem", &root.expect("a root"));
-    pair.write(".config/notation/trustpolicy.json", &policy("*", "acme", "*"));
-    pair.write(&format!("{folder}/notation-com.acme.plugin"), PLUGIN);
-    pair.make_program(&format!("{folder}/notation-com.acme.plugin"));
-    pair.write(&format!("{folder}/key.pem"), &read("leaf.key"));
-    pair.write(&format!("{folder}/chain.json"), &format!("[{}]", certificates.join(",")));
-    for capability in ["RAW", "ENVELOPE"] {
-        pair.write(&format!("{folder}/capabilities"), &format!("\"SIGNATURE_GENERATOR.{capability}\""));
-        let (theirs, ours) = ((tool("notation"), "a"), (pair.ours(), "b"));
-        for (name, signer, verifier) in [("theirs", &theirs, &ours), ("ours", &ours, &theirs)] {
-            let image = node.push("app", &format!("plugin-{name}-{}", capability.to_lowercase()));
-            let sign =
-                format!("sign --insecure-registry --plugin com.acme.plugin --id k -m build=7 {}", image.by_digest());
-            let said = pair.said(&signer.0, signer.1, &sign);
-            assert!(said.starts_with("Successfully signed "), "{name} {capability}: {said}");
-            let said = pair.said(
-                &verifier.0,
-                verifier.1,
-                &format!("verify --insecure-registry -m build=7 {}", image.by_digest()),
-            );
-            assert!(said.starts_with("Successfully verified signature for "), "{name} {capability}: {said}");
-        }
-    }
-}
-
 #[test]
 fn what_fails_is_told_with_its_reason_when_that_is_asked_for() {
     let node = Node::start();
@@ -501,6 +436,11 @@ impl Pair {
     /// pratique, by the name that it is to answer to.
     fn ours(&self) -> PathBuf {
         self.0.path().join("bin/notation")
+    }
+
+    /// A file in one of the homes.
+    fn path(&self, home: &str, name: &str) -> PathBuf {
+        self.0.path().join(home).join(name)
     }
 
     /// Writes a file into both homes.

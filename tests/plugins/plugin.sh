@@ -2,7 +2,7 @@
 # A Notary plugin for the tests: contract 1.0, verification, and signing with openssl and an RSA key.
 #
 # Files beside it: `behaviour` says what it does wrong, if anything; `version` and `capabilities` are what it says of itself;
-# `key.pem` and `chain.json` are its key and certificates. Each command that it gets is noted in `ran`, with its request in
+# `key.pem` and `chain.json` are its key and certificates; `demands` is the lowest version of it that its envelopes demand. Each command that it gets is noted in `ran`, with its request in
 # `request-COMMAND`, and what it leaves running in `left`.
 here=$(dirname "$0")
 name=$(basename "$0")
@@ -94,6 +94,7 @@ generate-signature)
     not-base64) signature='!' ;;
     other-chain) chain=$(told other.json) ;;
     no-chain) chain='[]' ;;
+    no-certificate) chain='["AAAA"]' ;;
     esac
     printf '{"keyId":"%s","signature":"%s","signingAlgorithm":"%s","certificateChain":%s}' \
         "$id" "$signature" "$algorithm" "$chain"
@@ -117,6 +118,11 @@ generate-envelope)
         crit="$crit,\"io.cncf.notary.expiry\""
         expiry="\"io.cncf.notary.expiry\":\"$(date -u -d "+$seconds seconds" +%Y-%m-%dT%H:%M:%SZ)\","
     fi
+    minimum=$(told demands)
+    if [ -n "$minimum" ]; then
+        crit="$crit,\"io.cncf.notary.verificationPlugin\",\"io.cncf.notary.verificationPluginMinVersion\""
+        expiry="$expiry\"io.cncf.notary.verificationPlugin\":\"$name\",\"io.cncf.notary.verificationPluginMinVersion\":\"$minimum\","
+    fi
     protected=$(printf '{"alg":"PS256","crit":[%s],"cty":"application/vnd.cncf.notary.payload.v1+json",%s"io.cncf.notary.signingScheme":"notary.x509","io.cncf.notary.signingTime":"%s"}' "$crit" "$expiry" "$now" | base64 -w0 | url)
     payload=$(printf '%s' "$payload" | base64 -w0 | url)
     signed="$protected.$payload"
@@ -125,6 +131,7 @@ generate-envelope)
     chain=$(told chain.json)
     [ "$what" != other-chain ] || chain=$(told other.json)
     envelope=$(printf '{"payload":"%s","protected":"%s","header":{"x5c":%s},"signature":"%s"}' "$payload" "$protected" "$chain" "$signature" | base64 -w0)
+    [ "$what" != no-header ] || envelope=$(printf '{}' | base64 -w0)
     printf '{"signatureEnvelope":"%s","signatureEnvelopeType":"%s","annotations":{%s}}' "$envelope" "$type" "$annotations"
     ;;
 *) say VALIDATION_ERROR 'unsupported command' ;;

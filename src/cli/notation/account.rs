@@ -3,10 +3,13 @@
 
 use jiff::Timestamp;
 
+use super::plugin_fault;
 use crate::envelope::Envelope;
 use crate::pki::Certificate;
 use crate::policy::{Action, Identity, Statement, StoreKind, Trust, VerifyTimestamp};
-use crate::verify::{CertificateStatus, Check, Finding, Outcome, Problem, Revocation, SignatureReport, State, Verdict};
+use crate::verify::{
+    CertificateStatus, Check, Finding, Outcome, PluginCheck, Problem, Revocation, SignatureReport, State, Verdict,
+};
 
 /// RFC 1123 with a numeric zone. Times are told in UTC here, and by the original in the zone they were written in.
 const TIME: &str = "%a, %d %b %Y %H:%M:%S +0000";
@@ -134,6 +137,11 @@ impl<'a> Account<'a> {
             "certificate-not-valid-now" => {
                 self.outside_validity(verdict.decided_at).unwrap_or_else(|| problem.message.clone())
             }
+            "plugin-untrusted-identity" => refusal(outcome, PluginCheck::TrustedIdentity, problem),
+            "plugin-revoked" => refusal(outcome, PluginCheck::Revocation, problem),
+            "plugin-too-old" => {
+                outcome.plugin.as_ref().and_then(plugin_fault::too_old).unwrap_or_else(|| problem.message.clone())
+            }
             "timestamp-missing" => "no timestamp countersignature was found in the signature envelope".to_owned(),
             "certificate-revoked" => revoked(outcome).unwrap_or_else(|| problem.message.clone()),
             _ => problem.message.clone(),
@@ -212,6 +220,11 @@ fn log_problem(finding: &Finding, words: &str) {
     } else {
         tracing::error!("{check} validation failed. Failure reason: {words}");
     }
+}
+
+fn refusal(outcome: &Outcome, check: PluginCheck, problem: &Problem) -> String {
+    let words = outcome.plugin.as_ref().and_then(|report| plugin_fault::refusal(report, check));
+    words.unwrap_or_else(|| problem.message.clone())
 }
 
 fn revoked(outcome: &Outcome) -> Option<String> {

@@ -21,6 +21,7 @@ mod log;
 mod login;
 mod output;
 mod plugin;
+mod plugin_fault;
 mod policy;
 mod policy_fault;
 mod servers;

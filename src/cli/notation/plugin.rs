@@ -6,7 +6,7 @@ use std::path::Path;
 use super::artifact::system_words;
 use super::flags::Parsed;
 use super::output::table;
-use super::{Refusal, Said, block_on, environment, output};
+use super::{Refusal, Said, block_on, environment, output, plugin_fault};
 use crate::cli::plugins::folder;
 use crate::plugin::{
     InstallError, InstallOrder, Installed, Listed, PluginError, PluginFault, PluginFolder, checksum, fetch,
@@ -87,7 +87,9 @@ fn words(error: &InstallError, source: &Path) -> String {
              version {installed}.\nIt is not recommended to install an older version. To force the installation, use the \
              \"--force\" option"
         ),
-        InstallError::NoProgram(path) if path == source && !is_archive(source) => format!(
+        InstallError::TooLarge => plugin_fault::too_large(archive_kind(source).is_some()),
+        InstallError::Escape(name) => plugin_fault::escape(name, archive_kind(source) == Some(Archive::Zip)),
+        InstallError::NoProgram(path) if path == source && archive_kind(source).is_none() => format!(
             "failed to read plugin name from input file {name}: invalid plugin executable file name. Plugin file name \
              requires format notation-{{plugin-name}}, but got {name}"
         ),
@@ -104,11 +106,21 @@ fn words(error: &InstallError, source: &Path) -> String {
     }
 }
 
-/// Whether it begins as a zip or a gzip does.
-fn is_archive(path: &Path) -> bool {
+#[derive(PartialEq)]
+enum Archive {
+    Zip,
+    Gzip,
+}
+
+/// What it begins as.
+fn archive_kind(path: &Path) -> Option<Archive> {
     let mut head = [0; 2];
-    let read = fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
-    read.is_ok() && (head == *b"PK" || head == [0x1f, 0x8b])
+    fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head)).ok()?;
+    match head {
+        [b'P', b'K'] => Some(Archive::Zip),
+        [0x1f, 0x8b] => Some(Archive::Gzip),
+        _ => None,
+    }
 }
 
 pub(super) fn list(_: &Parsed) -> Said {
@@ -136,13 +148,7 @@ fn row(Listed { name, metadata }: &Listed) -> [String; 5] {
             [name.clone(), description, version, capabilities, "<nil>".to_owned()]
         }
         Err(error) => {
-            let words = match &error.fault {
-                PluginFault::NotInstalled(_) => format!(
-                    "plugin executable file `notation-{name}` not found. Use `notation plugin install` command to install \
-                     the plugin"
-                ),
-                _ => Refusal::of(error).0,
-            };
+            let words = plugin_fault::listed(name, error).unwrap_or_else(|| Refusal::of(error).0);
             [name.clone(), String::new(), String::new(), "[]".to_owned(), words]
         }
     }

@@ -1,18 +1,21 @@
 //! `notation sign`: signs an artifact and stores the signature beside it.
 
+use std::path::PathBuf;
+
 use jiff::SignedDuration;
 
 use super::artifact::{Artifact, REFERRERS_API_DEPRECATED};
 use super::flags::Parsed;
 use super::version::SIGNING_AGENT;
-use super::{Refusal, Said, block_on, duration, environment, output, timestamping};
+use super::{Refusal, Said, block_on, duration, environment, output, plugin_fault, timestamping};
 use crate::cli::key_access::KeyAccess;
 use crate::cli::place::Place;
+use crate::cli::plugins::folder;
 use crate::cli::sign::store;
 use crate::cli::signing::{Authority, stamps_itself};
 use crate::cli::signing_key::{self, HeldKey, Made};
 use crate::clock;
-use crate::config::NotationDir;
+use crate::config::{NotationDir, SigningKey};
 use crate::envelope::Format;
 use crate::oci::Descriptor;
 use crate::plugin::PluginKey;
@@ -59,7 +62,7 @@ impl Signing {
 
     /// A signature of this, with a time-stamp where one is wanted.
     pub(super) async fn sign(&self, artifact: &Descriptor, form: Form, parsed: &Parsed) -> Result<Signed, Refusal> {
-        let made = self.key.sign(artifact, &self.request).map_err(|error| refused(&error))?;
+        let made = self.key.sign(artifact, &self.request).map_err(|error| refused(&error, self.request.format))?;
         let unsealed = match made {
             Made::Whole(..) if self.authority.is_some() => return Err(Refusal::from_failure(stamps_itself())),
             Made::Whole(signed, _) => return Ok(*signed),
@@ -88,9 +91,26 @@ fn key(parsed: &Parsed, directory: &NotationDir) -> Result<HeldKey, Refusal> {
         "signing-key-no-default" => {
             Refusal::new("default signing key not set. Please set default signing key or specify a key name")
         }
+        "plugin-unavailable" => match plugin_path(parsed, directory) {
+            Some(path) => plugin_fault::not_installed(&path),
+            None => Refusal::from_failure(failure),
+        },
         "signing-key-unknown" => Refusal(format!("signing key {} not found", name.unwrap_or_default())),
         _ => Refusal::from_failure(failure),
     })
+}
+
+/// Where the plugin of the key would lie.
+fn plugin_path(parsed: &Parsed, directory: &NotationDir) -> Option<PathBuf> {
+    let name = Some(parsed.text("key")).filter(|name| !name.is_empty());
+    let plugin = match Some(parsed.text("plugin")).filter(|plugin| !plugin.is_empty()) {
+        Some(given) => given.to_owned(),
+        None => match directory.signing_key(name).ok()?.key() {
+            SigningKey::Plugin { plugin, .. } => plugin.clone(),
+            _ => return None,
+        },
+    };
+    Some(folder(directory).path().join(&plugin).join(format!("notation-{plugin}")))
 }
 
 fn request(parsed: &Parsed, directory: &NotationDir) -> Result<SignRequest, Refusal> {
@@ -126,8 +146,12 @@ fn expiry(parsed: &Parsed) -> Result<Option<SignedDuration>, Refusal> {
     Ok(Some(expiry).filter(|expiry| !expiry.is_zero()))
 }
 
-fn refused(error: &SignError) -> Refusal {
+fn refused(error: &SignError, format: Format) -> Refusal {
     match error {
+        SignError::Holder(error) => match error.of_kind() {
+            Some(error) => plugin_fault::signing(error, format),
+            None => Refusal::of(error),
+        },
         SignError::ReservedMetadata(key) => {
             Refusal(format!("error adding user metadata: metadata key {key} has reserved prefix io.cncf.notary"))
         }

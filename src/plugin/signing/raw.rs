@@ -32,7 +32,7 @@ impl RawPlugin {
             key_id: &held.id,
             plugin_config: &held.config,
         })?;
-        check_key(&held, &described.key_id)?;
+        check_key(&held, DescribeKey::COMMAND, &described.key_id)?;
         let spec = KeySpec::ALL.into_iter().find(|spec| spec.to_string() == described.key_spec);
         let spec = spec.ok_or_else(|| held.fault(PluginFault::KeySpec(excerpt(&described.key_spec))))?;
         Ok(Self { held, spec, chain: OnceLock::new() })
@@ -53,7 +53,7 @@ impl RawPlugin {
             },
             payload: BASE64_STANDARD.encode(to_be_signed),
         })?;
-        check_key(held, &signed.key_id)?;
+        check_key(held, GenerateSignature::COMMAND, &signed.key_id)?;
         let wanted = self.spec.signature_algorithm().to_string();
         if signed.signing_algorithm != wanted {
             let given = excerpt(&signed.signing_algorithm);
@@ -63,20 +63,23 @@ impl RawPlugin {
         let signature = held.decode(command, &signed.signature)?;
         let chain = self.chain_of(&signed.certificate_chain)?;
         let verified = chain.leaf_key().verify(to_be_signed, &signature);
-        verified.map_err(|_| held.fault(PluginFault::Signature(chain.leaf().subject().to_string())))?;
+        verified.map_err(|_| {
+            let (subject, algorithm) = (chain.leaf().subject().to_string(), self.spec.signature_algorithm());
+            held.fault(PluginFault::Signature { subject, algorithm })
+        })?;
         Ok((signature, chain))
     }
 
     /// Of Notary's profile, and with a key of the kind that was described.
     fn chain_of(&self, certificates: &[String]) -> Result<Chain, PluginError> {
         let held = &self.held;
-        let unusable = |error: &dyn std::error::Error| held.fault(PluginFault::Chain(one_line(error)));
         let read = |text: &String| {
             let der = held.decode(GenerateSignature::COMMAND, text)?;
-            Certificate::from_der(&der).map_err(|error| unusable(&error))
+            Certificate::from_der(&der).map_err(|error| held.fault(PluginFault::Certificate(error)))
         };
         let certificates = certificates.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let chain = Chain::code_signing(certificates).map_err(|error| unusable(&error))?;
+        let chain =
+            Chain::code_signing(certificates).map_err(|error| held.fault(PluginFault::Chain(one_line(&error))))?;
         let spec = chain.leaf_key().spec();
         if spec != self.spec {
             let found = format!("the certificate's key is {spec}, the plugin has described {}", self.spec);
@@ -116,11 +119,11 @@ impl Signer for RawPlugin {
     }
 }
 
-fn check_key(held: &Held, answered: &str) -> Result<(), PluginError> {
+fn check_key(held: &Held, command: &'static str, answered: &str) -> Result<(), PluginError> {
     if answered == held.id {
         return Ok(());
     }
-    Err(held.fault(PluginFault::Key { asked: excerpt(&held.id), answered: excerpt(answered) }))
+    Err(held.fault(PluginFault::Key { command, asked: excerpt(&held.id), answered: excerpt(answered) }))
 }
 
 #[derive(Serialize)]
