@@ -4,9 +4,11 @@
 //! A tree is for looking at. So what is listed and is not there, or cannot be read as a manifest, has its place in it and a word
 //! about it; only where the place itself gives no answer is there no tree.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashSet;
 
-use super::limits::{MAX_COPY_REFERRERS, MAX_TREE_DEPTH, MAX_TREE_MANIFESTS, MAX_TREE_SIZE};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::limits::{MAX_COPY_REFERRERS, MAX_TRANSFERS, MAX_TREE_DEPTH, MAX_TREE_MANIFESTS, MAX_TREE_SIZE};
 use super::{Images, Referrers, SourceError};
 use crate::oci::{Descriptor, Digest, Links, Platform, Reference, Repository, Tag, media_type};
 
@@ -72,86 +74,110 @@ impl Tree {
 
 /// The tree of the image `root`, which the place has just resolved, or which is known by its digest alone.
 pub async fn discover(place: &dyn Images, repository: &Repository, root: &Descriptor) -> Result<Tree, SourceError> {
-    let mut search =
-        Search { place, repository, tree: Tree::default(), seen: HashMap::new(), due: VecDeque::new(), size: 0 };
+    let mut search = Search::default();
     search.find(root.bare(), None, Relation::Image, 0);
-    while let Some(due) = search.due.pop_front() {
-        search.look_at(due).await?;
+    while !search.due.is_empty() {
+        let due: Vec<(usize, Descriptor)> = search.due.drain(..).collect();
+        let look = |(own, descriptor): (usize, Descriptor)| async move {
+            Ok::<_, SourceError>((own, Around::of(place, repository, &descriptor).await?))
+        };
+        let mut looks = std::pin::pin!(stream::iter(due).map(look).buffered(MAX_TRANSFERS));
+        // In the order of the tree, whichever answer comes first.
+        while let Some((own, around)) = looks.try_next().await? {
+            search.take_in(own, around);
+        }
     }
     Ok(search.tree)
 }
 
-struct Search<'a> {
-    place: &'a dyn Images,
-    repository: &'a Repository,
+/// What is directly around a manifest.
+struct Around {
+    read: Result<Links, State>,
+    hanging: Referrers,
+    tagged: Vec<(Tag, Descriptor)>,
+}
+
+impl Around {
+    async fn of(place: &dyn Images, repository: &Repository, descriptor: &Descriptor) -> Result<Self, SourceError> {
+        let read = read(place, repository, descriptor).await?;
+        // Also of what is gone: that is how what is left of it is found.
+        let hanging = attached(place, repository, descriptor).await?;
+        let mut tagged = Vec::new();
+        for (tag, reference) in cosign_tags(repository, &descriptor.digest) {
+            tagged.extend(there(place.resolve(&reference).await)?.map(|found| (tag, found)));
+        }
+        Ok(Self { read, hanging, tagged })
+    }
+}
+
+/// What a manifest points to; or why that is not known, where the place did answer.
+async fn read(
+    place: &dyn Images,
+    repository: &Repository,
+    descriptor: &Descriptor,
+) -> Result<Result<Links, State>, SourceError> {
+    if !media_type::is_manifest(&descriptor.media_type) {
+        return Ok(Err(State::Unreadable));
+    }
+    let blob = match place.manifest(repository, descriptor).await {
+        Err(SourceError::NotFound { .. }) => return Ok(Err(State::Missing)),
+        Err(error) if error.is_about_content() => return Ok(Err(State::Unreadable)),
+        blob => blob?,
+    };
+    Ok(Links::parse(&descriptor.media_type, blob.bytes()).map_err(|_| State::Unreadable))
+}
+
+#[derive(Default)]
+struct Search {
     tree: Tree,
-    seen: HashMap<Digest, usize>,
-    due: VecDeque<usize>,
+    seen: HashSet<Digest>,
+    due: Vec<(usize, Descriptor)>,
     size: u64,
 }
 
-impl Search<'_> {
+impl Search {
     /// Gives a manifest its place in the tree.
     fn find(&mut self, descriptor: Descriptor, parent: Option<usize>, relation: Relation, depth: usize) {
         let own = self.tree.manifests.len();
-        if own == MAX_TREE_MANIFESTS || depth > MAX_TREE_DEPTH {
+        let size = self.size.saturating_add(descriptor.size);
+        if own == MAX_TREE_MANIFESTS || depth > MAX_TREE_DEPTH || size > MAX_TREE_SIZE {
             self.tree.truncated = true;
             return;
         }
-        let state = if self.seen.contains_key(&descriptor.digest) { State::Repeated } else { State::Read };
-        if state == State::Read {
-            self.seen.insert(descriptor.digest.clone(), own);
-            self.due.push_back(own);
+        self.size = size;
+        let is_new = self.seen.insert(descriptor.digest.clone());
+        if is_new {
+            self.due.push((own, descriptor.bare()));
         }
+        let state = if is_new { State::Read } else { State::Repeated };
         self.tree.manifests.push(Found { descriptor, parent, relation, state, depth });
     }
 
-    async fn look_at(&mut self, own: usize) -> Result<(), SourceError> {
-        let Some(found) = self.tree.manifests.get(own) else { return Ok(()) };
-        let (descriptor, depth) = (found.descriptor.clone(), found.depth);
-        self.size = self.size.saturating_add(descriptor.size);
-        if self.size > MAX_TREE_SIZE {
-            self.tree.truncated = true;
-            return Ok(());
-        }
-        let read = self.read(&descriptor).await?;
-        if let Some(found) = self.tree.manifests.get_mut(own) {
-            match &read {
-                Ok(links) => {
-                    found.descriptor.artifact_type.clone_from(&links.artifact_type);
-                    found.descriptor.annotations.clone_from(&links.annotations);
-                }
-                Err(state) => found.state = *state,
+    fn take_in(&mut self, own: usize, around: Around) {
+        let Around { read, hanging, tagged } = around;
+        let Some(found) = self.tree.manifests.get_mut(own) else { return };
+        let below = found.depth + 1;
+        let parts = match read {
+            Ok(links) => {
+                found.descriptor.artifact_type = links.artifact_type;
+                found.descriptor.annotations = links.annotations;
+                links.manifests
             }
+            Err(state) => {
+                found.state = state;
+                Vec::new()
+            }
+        };
+        for (part, platform) in parts {
+            self.find(part.bare(), Some(own), Relation::Part(platform), below);
         }
-        for (part, platform) in read.map(|links| links.manifests).unwrap_or_default() {
-            self.find(part.bare(), Some(own), Relation::Part(platform), depth + 1);
-        }
-        // Also of what is gone: that is how what is left of it is found.
-        let hanging = attached(self.place, self.repository, &descriptor).await?;
         self.tree.truncated |= hanging.truncated;
         for referrer in hanging.descriptors {
-            self.find(Descriptor { annotations: [].into(), ..referrer }, Some(own), Relation::Referrer, depth + 1);
+            self.find(Descriptor { annotations: [].into(), ..referrer }, Some(own), Relation::Referrer, below);
         }
-        for (tag, reference) in cosign_tags(self.repository, &descriptor.digest) {
-            if let Some(tagged) = there(self.place.resolve(&reference).await)? {
-                self.find(tagged.bare(), Some(own), Relation::Cosign(tag), depth + 1);
-            }
+        for (tag, found) in tagged {
+            self.find(found.bare(), Some(own), Relation::Cosign(tag), below);
         }
-        Ok(())
-    }
-
-    /// What a manifest points to; or why that is not known, where the place did answer.
-    async fn read(&self, descriptor: &Descriptor) -> Result<Result<Links, State>, SourceError> {
-        if !media_type::is_manifest(&descriptor.media_type) {
-            return Ok(Err(State::Unreadable));
-        }
-        let blob = match self.place.manifest(self.repository, descriptor).await {
-            Err(SourceError::NotFound { .. }) => return Ok(Err(State::Missing)),
-            Err(error) if error.is_about_content() => return Ok(Err(State::Unreadable)),
-            blob => blob?,
-        };
-        Ok(Links::parse(&descriptor.media_type, blob.bytes()).map_err(|_| State::Unreadable))
     }
 }
 

@@ -76,6 +76,20 @@ pub trait Sink: Send + Sync {
         manifest: &Blob,
         artifact_type: &str,
     ) -> Result<(), SourceError>;
+
+    /// The same for several manifests with their types of artifact, which are stored already. A place whose list of referrers
+    /// is kept by its clients has it written once.
+    async fn push_referrers(
+        &self,
+        repository: &Repository,
+        subject: &Descriptor,
+        referrers: &[(&Blob, &str)],
+    ) -> Result<(), SourceError> {
+        for (manifest, artifact_type) in referrers {
+            self.push_referrer(repository, subject, manifest, artifact_type).await?;
+        }
+        Ok(())
+    }
 }
 
 /// The tags of a repository, in the source's order.

@@ -204,3 +204,53 @@ async fn a_copy_that_is_killed_leaves_nothing_dangling_and_is_completed_by_the_n
         assert_eq!(listed["signatures"].as_array().unwrap().len(), 1, "round {round}, killed after {asked}");
     }
 }
+
+/// A long copy outlives its token, wherever in the copy that ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_ends_in_the_middle_is_asked_for_anew() {
+    let (scene, index) = published(ScriptedRegistry::builder()).await;
+    let mut asked_anew = 0;
+    for requests in (1..60).step_by(4) {
+        let to = ScriptedRegistry::builder().bearer().token_for("ann", "secret").start().await;
+        let auths = json!({"auths": {to.host(): {"username": "ann", "password": "secret"}}});
+        scene.node.write_home(".docker/config.json", auths.to_string());
+        let copy = || scene.node.run(&format!("copy -o json {} {}/new/app:v2", source(&scene), to.host()));
+        to.revoke_tokens_after(requests);
+        let copied = copy().exits(0).json();
+        assert_eq!((&copied["code"], &copied["dropped"]), (&json!("copied"), &json!([])), "{requests}");
+        assert_eq!(to.manifest("new/app", "v2").unwrap(), index);
+        asked_anew += usize::from(to.tokens_given() > 2);
+        let again = copy().exits(0).json();
+        assert_eq!((&again["bytes"], &again["manifests"]["present"]), (&json!(0), &json!(7)), "{requests}");
+    }
+    assert!(asked_anew > 8, "the token ended in the middle {asked_anew} times");
+}
+
+/// How many referrers an image has that is attested with each build.
+const MANY: usize = 500;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_hundred_referrers_are_copied_by_a_handful_of_questions_for_each() {
+    for (kind, script) in [
+        ("with the referrers API", ScriptedRegistry::builder()),
+        ("with the fallback tag", ScriptedRegistry::builder().without_referrers()),
+    ] {
+        let (scene, to) = (Scene::of(script.clone()).await, script.start().await);
+        scene.registry.put_blob(REPOSITORY, b"{}");
+        for number in 0..MANY {
+            let note = number.to_string();
+            scene.registry.put_blob(REPOSITORY, note.as_bytes());
+            let manifest = referring("application/x-note", &scene.image, note.as_bytes());
+            scene.registry.put_referrer(REPOSITORY, media_type::IMAGE_MANIFEST, &manifest);
+        }
+        let started = std::time::Instant::now();
+        let copied = scene.node.run(&format!("copy -o json {} {}/new/app:v2", scene.tag(), to.host())).exits(0).json();
+        let (read, written) = (scene.registry.requests().len(), to.requests().len());
+        eprintln!("{kind}: {MANY} referrers in {:.1?}, {read} requests read and {written} wrote", started.elapsed());
+        assert_eq!((copied["referrers"].as_array().unwrap().len(), &copied["dropped"]), (MANY, &json!([])));
+        let listed = to.listed("new/app", &Descriptor::of("m", &scene.image).digest);
+        assert_eq!(listed.len(), MANY);
+        // A manifest, its blob and what refers to it are read; blob and manifest are looked for, written, and looked for again.
+        assert!(read < 7 * MANY && written < 8 * MANY, "{kind}: {read} and {written}");
+    }
+}

@@ -350,7 +350,17 @@ impl ScriptedRegistry {
 
     /// No token given so far is accepted any more.
     pub fn revoke_tokens(&self) {
-        self.shared.store().tokens.clear();
+        self.revoke_tokens_after(0);
+    }
+
+    /// After so many requests more, no token given until then is accepted any more.
+    pub fn revoke_tokens_after(&self, requests: usize) {
+        self.shared.store().revoked_after = Some(requests);
+    }
+
+    /// How many tokens were given.
+    pub fn tokens_given(&self) -> usize {
+        self.shared.store().tokens_given
     }
 
     /// What was asked so far, in order.

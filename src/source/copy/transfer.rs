@@ -1,6 +1,6 @@
 //! Writes what is planned, as much at a time as is polite.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -131,19 +131,23 @@ impl<'a> Transfer<'a> {
     /// Has those listed that are not. Where a registry lists by itself, that is all of them.
     async fn referrers(&self, referrers: &[Referrer]) -> Result<(), SourceError> {
         let End { place, repository } = self.to;
-        let mut listed: HashMap<&Digest, HashSet<Digest>> = HashMap::new();
-        for Referrer { subject, manifest, artifact_type } in referrers {
-            if !listed.contains_key(&subject.digest) {
-                let list = || place.referrers(repository, subject, MAX_COPY_REFERRERS);
-                let found = patiently(self.options.first_pause, list).await?;
-                listed.insert(&subject.digest, found.descriptors.into_iter().map(|found| found.digest).collect());
-            }
-            let digest = &manifest.descriptor().digest;
-            if listed.get(&subject.digest).is_some_and(|listed| listed.contains(digest)) {
+        let mut asked = HashSet::new();
+        for subject in referrers.iter().map(|referrer| &referrer.subject) {
+            if !asked.insert(&subject.digest) {
                 continue;
             }
-            let push = || place.push_referrer(repository, subject, manifest, artifact_type);
-            patiently(self.options.first_pause, push).await?;
+            let list = || place.referrers(repository, subject, MAX_COPY_REFERRERS);
+            let found = patiently(self.options.first_pause, list).await?.descriptors;
+            let listed: HashSet<&Digest> = found.iter().map(|found| &found.digest).collect();
+            let own = referrers.iter().filter(|referrer| referrer.subject.digest == subject.digest);
+            let missing: Vec<(&Blob, &str)> = own
+                .filter(|referrer| !listed.contains(&referrer.manifest.descriptor().digest))
+                .map(|referrer| (&referrer.manifest, referrer.artifact_type.as_str()))
+                .collect();
+            if !missing.is_empty() {
+                let push = || place.push_referrers(repository, subject, &missing);
+                patiently(self.options.first_pause, push).await?;
+            }
         }
         Ok(())
     }

@@ -50,15 +50,29 @@ impl Sink for Layout {
     /// annotations none gets there, for one of them would be a tag.
     async fn push_referrer(
         &self,
-        _repository: &Repository,
-        _subject: &Descriptor,
+        repository: &Repository,
+        subject: &Descriptor,
         manifest: &Blob,
         artifact_type: &str,
     ) -> Result<(), SourceError> {
-        self.store(manifest).await?;
-        let artifact_type = Some(artifact_type.to_owned());
-        let entry = Descriptor { artifact_type, ..manifest.descriptor().bare() };
-        self.change_index(move |entries| index::list(entries, &entry)).await
+        self.push_referrers(repository, subject, &[(manifest, artifact_type)]).await
+    }
+
+    async fn push_referrers(
+        &self,
+        _repository: &Repository,
+        _subject: &Descriptor,
+        referrers: &[(&Blob, &str)],
+    ) -> Result<(), SourceError> {
+        let mut listed = Vec::new();
+        for (manifest, artifact_type) in referrers {
+            self.store(manifest).await?;
+            let artifact_type = Some((*artifact_type).to_owned());
+            listed.push(Descriptor { artifact_type, ..manifest.descriptor().bare() });
+        }
+        let change =
+            move |entries: &mut Vec<_>| listed.iter().fold(false, |did, entry| index::list(entries, entry) | did);
+        self.change_index(change).await
     }
 }
 

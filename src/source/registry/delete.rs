@@ -47,7 +47,7 @@ impl Call<'_> {
         match (self.delete(manifest).await, taken) {
             (Err(SourceError::NotFound { .. }), _) => Ok(()),
             (Err(error @ SourceError::DeleteRefused { .. }), Some(entry)) => {
-                self.list_by_tag(subject, &entry).await?;
+                self.list_by_tag(subject, &[entry]).await?;
                 Err(error)
             }
             (answer, _) => answer,

@@ -61,6 +61,24 @@ impl Sink for Registry {
         let call = Call::new(self, repository, Access::Push)?;
         call.in_time(call.refer(subject, manifest, artifact_type)).await
     }
+
+    async fn push_referrers(
+        &self,
+        repository: &Repository,
+        subject: &Descriptor,
+        referrers: &[(&Blob, &str)],
+    ) -> Result<(), SourceError> {
+        let call = Call::new(self, repository, Access::Push)?;
+        if call.in_time(call.lists_by_itself(&subject.digest)).await? {
+            for (manifest, artifact_type) in referrers {
+                self.push_referrer(repository, subject, manifest, artifact_type).await?;
+            }
+            return Ok(());
+        }
+        let entry = |(manifest, artifact_type): &(&Blob, &str)| call.entry(manifest, artifact_type);
+        let entries = referrers.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
+        call.in_time(call.list_by_tag(&subject.digest, &entries)).await
+    }
 }
 
 impl Call<'_> {
@@ -114,10 +132,15 @@ impl Call<'_> {
         let digest = manifest.descriptor().digest.as_str();
         let stored = self.put_manifest(digest, &manifest.descriptor().media_type, manifest.bytes().to_vec()).await?;
         let is_listed = stored.header(&OCI_SUBJECT) == Some(subject.digest.as_str());
-        if !self.registry.options.lists_by_tag && (is_listed || self.has_referrers(&subject.digest).await?) {
+        if is_listed && !self.registry.options.lists_by_tag || self.lists_by_itself(&subject.digest).await? {
             return Ok(());
         }
-        self.list_by_tag(&subject.digest, &entry).await
+        self.list_by_tag(&subject.digest, &[entry]).await
+    }
+
+    /// Whether the registry lists what refers to the subject, and nobody has to do so for it.
+    async fn lists_by_itself(&self, subject: &Digest) -> Result<bool, SourceError> {
+        Ok(!self.registry.options.lists_by_tag && self.has_referrers(subject).await?)
     }
 
     /// The descriptor that stands for the manifest in a list of referrers, which repeats the manifest's annotations.
@@ -150,13 +173,13 @@ impl Call<'_> {
         self.registry.turns.take(format!("{}:{tag}", self.repository)).await
     }
 
-    /// Puts the entry into the list under the fallback tag, and looks whether it stays there.
-    pub async fn list_by_tag(&self, subject: &Digest, entry: &Descriptor) -> Result<(), SourceError> {
+    /// Puts the entries into the list under the fallback tag, and looks whether they stay there.
+    pub async fn list_by_tag(&self, subject: &Digest, entries: &[Descriptor]) -> Result<(), SourceError> {
         let tag = subject.fallback_tag();
         let _turn = self.turn_at(&tag).await;
         for _ in 0..MAX_TAG_ROUNDS {
             let current = self.fallback_index(subject).await?;
-            let Some(extended) = self.extended(current.as_deref(), entry)? else { return Ok(()) };
+            let Some(extended) = self.extended(current.as_deref(), entries)? else { return Ok(()) };
             let size = extended.len() as u64;
             if size > MAX_MANIFEST_SIZE {
                 let (what, place) = (tag, self.repository.to_string());
@@ -164,14 +187,14 @@ impl Call<'_> {
             }
             self.put_manifest(&tag, media_type::IMAGE_INDEX, extended).await?;
         }
-        match self.extended(self.fallback_index(subject).await?.as_deref(), entry)? {
+        match self.extended(self.fallback_index(subject).await?.as_deref(), entries)? {
             None => Ok(()),
             Some(_) => Err(SourceError::TagContended { tag, place: self.repository.to_string() }),
         }
     }
 
-    /// The index with the entry in it; none where it is there already. What others wrote stays as it is.
-    fn extended(&self, current: Option<&[u8]>, entry: &Descriptor) -> Result<Option<Vec<u8>>, SourceError> {
+    /// The index with the entries in it; none where they are there already. What others wrote stays as it is.
+    fn extended(&self, current: Option<&[u8]>, entries: &[Descriptor]) -> Result<Option<Vec<u8>>, SourceError> {
         let bad = || self.malformed("the fallback tag is no image index");
         let mut index: Map<String, Value> = match current {
             Some(bytes) => parse_json(bytes).map_err(|_| bad())?,
@@ -180,15 +203,20 @@ impl Call<'_> {
                 ("mediaType".to_owned(), Value::from(media_type::IMAGE_INDEX)),
             ]),
         };
-        let entries = entries_of(&mut index).ok_or_else(bad)?;
-        let is_same = |listed: &Value| {
-            let text = |name: &str| listed.get(name).and_then(Value::as_str);
-            text("digest") == Some(entry.digest.as_str()) && text("artifactType") == entry.artifact_type.as_deref()
-        };
-        if entries.iter().any(is_same) {
+        let listed = entries_of(&mut index).ok_or_else(bad)?;
+        let before = listed.len();
+        for entry in entries {
+            let is_same = |listed: &Value| {
+                let text = |name: &str| listed.get(name).and_then(Value::as_str);
+                text("digest") == Some(entry.digest.as_str()) && text("artifactType") == entry.artifact_type.as_deref()
+            };
+            if !listed.iter().any(is_same) {
+                listed.push(serde_json::to_value(entry).map_err(|_| bad())?);
+            }
+        }
+        if listed.len() == before {
             return Ok(None);
         }
-        entries.push(serde_json::to_value(entry).map_err(|_| bad())?);
         serde_json::to_vec(&index).map(Some).map_err(|_| bad())
     }
 }

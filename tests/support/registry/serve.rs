@@ -88,9 +88,7 @@ impl Shared {
             Auth::None => return None,
             Auth::Basic(expected) if shown == expected => return None,
             Auth::Basic(_) => "Basic realm=\"scripted\"".to_owned(),
-            Auth::Bearer(_)
-                if shown.strip_prefix("Bearer ").is_some_and(|token| self.store().tokens.contains(token)) =>
-            {
+            Auth::Bearer(_) if shown.strip_prefix("Bearer ").is_some_and(|token| self.store().accepts(token)) => {
                 return None;
             }
             Auth::Bearer(service) => {
@@ -116,7 +114,8 @@ impl Shared {
             return Reply::error(401, "UNAUTHORIZED");
         }
         let mut store = self.store();
-        let token = format!("token-{}", store.tokens.len() + 1);
+        store.tokens_given += 1;
+        let token = format!("token-{}", store.tokens_given);
         store.tokens.insert(token.clone());
         let mut answer = json!({"token": token});
         if let Some(seconds) = service.expires_in {

@@ -22,7 +22,11 @@ pub(super) struct Store {
     pub lost_tag_writes: usize,
     /// Faults at random, beside those that are scripted.
     pub mood: Option<Mood>,
+    /// Those in force.
     pub tokens: HashSet<String>,
+    pub tokens_given: usize,
+    /// How many requests are still answered before no token is in force any more, if that is to come.
+    pub revoked_after: Option<usize>,
     pub uploads: usize,
 }
 
@@ -73,6 +77,15 @@ impl Store {
 
     pub fn knows(&self, repository: &str) -> bool {
         self.manifests.keys().chain(self.blobs.keys()).any(|(known, _)| known == repository)
+    }
+
+    /// Whether a request with this token is answered.
+    pub fn accepts(&mut self, token: &str) -> bool {
+        if self.revoked_after == Some(0) {
+            self.tokens.clear();
+        }
+        self.revoked_after = self.revoked_after.and_then(|requests| requests.checked_sub(1));
+        self.tokens.contains(token)
     }
 
     /// The fault for a request, one time less.
