@@ -145,6 +145,7 @@ async fn signatures_of_what_is_gone_are_found_by_its_digest() {
         assert_eq!(why(&told["pruned"], &signature), "dangling");
         scene.node.run(&format!("prune --yes {image}")).exits(0);
         assert!(scene.registry.manifest(REPOSITORY, &signature).is_none());
+        assert_eq!(scene.node.run(&format!("prune -o json {image}")).exits(3).json()["code"], "not-found");
         // A tag that points to nothing names nothing.
         scene.node.run(&format!("prune {}/{REPOSITORY}:none", scene.registry.host())).exits(3);
     }

@@ -82,6 +82,7 @@ async fn an_image_that_another_tag_needs_goes_only_when_that_is_insisted_on() {
     let done = rm(&scene, "--yes", &gone).exits(0).json();
     assert!(digests(&done["removed"]).contains(&Descriptor::of("m", &manifest).digest.as_str()));
     assert!(scene.registry.manifest(REPOSITORY, Descriptor::of("m", &manifest).digest.as_str()).is_none());
+    assert_eq!(rm(&scene, "--yes", &gone).exits(3).json()["code"], "not-found");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::ListArguments;
 use crate::cli::{Output, output};
 use crate::oci::{Descriptor, Platform};
-use crate::source::discover::{Found, Relation, State, Tree, discover};
-use crate::verify::Check;
+use crate::source::discover::{Found, Relation, State, Tree};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -45,8 +44,7 @@ struct Node<'a> {
 
 pub(super) async fn run(arguments: ListArguments, output: Output) -> Result<Exit, Failure> {
     let target = arguments.target("lists").await?;
-    let tree = discover(target.place.images(), &target.repository, &target.descriptor).await;
-    let tree = tree.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
+    let tree = target.tree().await?;
     let Some(image) = tree.manifests.first() else { return Ok(Exit::Done) };
     let reference = target.pinned().to_string();
     let listing = Listing { reference, image: Node::of(&tree, 0, image), truncated: tree.truncated };

@@ -16,6 +16,7 @@ use super::registry::{RegistryArguments, signatures};
 use crate::oci::{Descriptor, InvalidReference, Location, Repository, media_type};
 use crate::remedy::Code;
 use crate::source::containerd::ImageStore;
+use crate::source::discover::{State, Tree, discover};
 use crate::source::layout::Layout;
 use crate::source::registry::Registry;
 use crate::source::{ImageSink, Images, Referrers, Sink, Source, SourceError};
@@ -155,6 +156,27 @@ impl Target {
         // Nothing but the digest is known of it, and nothing else is asked for.
         let descriptor = Descriptor::new(media_type::IMAGE_MANIFEST, digest, 0);
         Ok(Self { location, repository, descriptor, place })
+    }
+
+    /// The tree of the image. One that is gone is found as long as something refers to it.
+    pub(super) async fn tree(&self) -> Result<Tree, Failure> {
+        let tree = discover(self.place.images(), &self.repository, &self.descriptor).await;
+        let tree = tree.map_err(|error| unread(&error))?;
+        match tree.manifests.as_slice() {
+            [image] if image.state == State::Missing => {
+                let (what, place) = (self.descriptor.digest.to_string(), self.place_name());
+                Err(unread(&SourceError::NotFound { what, place }))
+            }
+            _ => Ok(tree),
+        }
+    }
+
+    fn place_name(&self) -> String {
+        match &self.place {
+            Place::Registry(_) => self.repository.to_string(),
+            Place::Containerd(store) => format!("containerd's namespace `{}`", store.namespace()),
+            Place::Layout(layout) => layout.to_string(),
+        }
     }
 
     /// The place, to write whole images to and to take them away from.

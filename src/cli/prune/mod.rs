@@ -16,7 +16,6 @@ use super::place::{PlaceArguments, Target};
 use super::{Output, output};
 use crate::clock;
 use crate::oci::Descriptor;
-use crate::source::discover::discover;
 use crate::verify::Check;
 
 #[derive(Debug, Args)]
@@ -50,7 +49,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     output::warn_about_tag(&target.location, "prunes signatures of");
     let sink = target.image_sink()?;
     let unread = |error| Failure::of(&error).about(Check::Retrieval);
-    let tree = discover(sink, &target.repository, &target.descriptor).await.map_err(unread)?;
+    let tree = target.tree().await?;
     let gathered = gather(sink, &target.repository, &tree).await.map_err(unread)?;
     let decided = gathered.decided(arguments.expired, clock::now());
     if arguments.yes {

@@ -13,7 +13,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Target;
 use crate::cli::{Output, output};
 use crate::oci::{Descriptor, Digest, Links, Location, Repository, Tag, media_type};
-use crate::source::discover::{Found, Relation, State, Tree, discover};
+use crate::source::discover::{Found, Relation, State, Tree};
 use crate::source::limits::{MAX_TRANSFERS, MAX_TREE_DEPTH, MAX_TREE_MANIFESTS, MAX_USING_MANIFESTS, MAX_USING_TAGS};
 use crate::source::{ImageSink, SourceError};
 use crate::verify::Check;
@@ -45,7 +45,7 @@ pub(super) async fn remove(target: Target, yes: bool, force: bool, output: Outpu
     let repository = &target.repository;
     let unread = |error: SourceError| Failure::of(&error).about(Check::Retrieval);
     output::warn_about_tag(&target.location, "removes");
-    let tree = discover(sink, repository, &target.descriptor).await.map_err(unread)?;
+    let tree = target.tree().await?;
     if tree.truncated {
         return Err(unread(too_many(&target.descriptor, repository)));
     }

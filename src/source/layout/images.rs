@@ -1,6 +1,5 @@
 //! Whole images out of a layout.
 
-use std::collections::HashSet;
 use std::io;
 
 use async_trait::async_trait;
@@ -10,10 +9,10 @@ use futures_util::stream;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
+use super::listing::Wanted;
 use super::reading::blob_file;
-use super::walk::{Found, Walk};
 use super::{Layout, LayoutFault, REF_NAME, entries};
-use crate::oci::{Descriptor, Digest, Links, MAX_MANIFEST_SIZE, Repository, Tag, media_type};
+use crate::oci::{Descriptor, Repository, Tag};
 use crate::source::{BlobStream, Images, Referrers, SourceError, Tags};
 
 /// How much of a file is read at once, in bytes.
@@ -27,19 +26,7 @@ impl Images for Layout {
         subject: &Descriptor,
         limit: usize,
     ) -> Result<Referrers, SourceError> {
-        let index = self.index().await?;
-        let attached = self.attached(&index, &subject.digest).await;
-        let mut walk = Walk::new(self, index);
-        let mut referrers = Referrers::default();
-        while let Some(found) = walk.next().await? {
-            let Some(entry) = self.as_referrer(found, &subject.digest, &attached).await? else { continue };
-            if referrers.descriptors.len() == limit {
-                referrers.truncated = true;
-                break;
-            }
-            referrers.descriptors.push(entry);
-        }
-        Ok(referrers)
+        self.hanging(&subject.digest, Wanted::Everything, limit).await
     }
 
     async fn tags(&self, _repository: &Repository, limit: usize) -> Result<Tags, SourceError> {
@@ -97,34 +84,5 @@ impl Layout {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(source) => Err(self.fault(LayoutFault::Unreadable { file: name, source })),
         }
-    }
-
-    /// The entry, as a list of referrers has it, where it refers to the subject. What cannot be read might.
-    async fn as_referrer(
-        &self,
-        found: Found,
-        subject: &Digest,
-        attached: &HashSet<Digest>,
-    ) -> Result<Option<Descriptor>, SourceError> {
-        let Found { descriptor, unread } = found;
-        if let Some(error) = unread {
-            return Err(error);
-        }
-        if !media_type::is_manifest(&descriptor.media_type) {
-            return Ok(None);
-        }
-        let manifest = match self.content(&descriptor.bare(), MAX_MANIFEST_SIZE).await {
-            Ok(manifest) => manifest,
-            Err(SourceError::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        // What is no manifest refers to nothing.
-        let Ok(links) = Links::parse(&descriptor.media_type, manifest.bytes()) else { return Ok(None) };
-        let refers = match &links.subject {
-            Some(named) => named.digest == *subject,
-            None => attached.contains(&descriptor.digest),
-        };
-        let Links { artifact_type, annotations, .. } = links;
-        Ok(refers.then(|| Descriptor { artifact_type, annotations, ..descriptor.bare() }))
     }
 }
