@@ -59,8 +59,13 @@ impl NewArchive {
         let mut writer = archive.into_inner()?;
         writer.flush()?;
         writer.get_ref().sync_all()?;
-        // Unlike a rename this fails where something has come to lie there since.
-        fs::hard_link(&packed, &self.file)
+        // Unlike a rename this fails where something has come to lie there since. Not every file system can do it.
+        match fs::hard_link(&packed, &self.file) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists && !self.file.try_exists()? => {
+                fs::rename(&packed, &self.file)
+            }
+            linked => linked,
+        }
     }
 }
 
