@@ -243,7 +243,7 @@ async fn five_hundred_referrers_are_copied_by_a_handful_of_questions_for_each() 
             let manifest = referring("application/x-note", &scene.image, note.as_bytes());
             scene.registry.put_referrer(REPOSITORY, media_type::IMAGE_MANIFEST, &manifest);
         }
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let copied = scene.node.run(&format!("copy -o json {} {}/new/app:v2", scene.tag(), to.host())).exits(0).json();
         let (read, written) = (scene.registry.requests().len(), to.requests().len());
         eprintln!("{kind}: {MANY} referrers in {:.1?}, {read} requests read and {written} wrote", started.elapsed());
