@@ -35,7 +35,7 @@ const VERIFY_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
-    /// oci-archive:FILE[:TAG|@DIGEST]; docker-archive:FILE[:REFERENCE]; containerd:[NAMESPACE/]REFERENCE.
+    /// containerd:[NAMESPACE/]REFERENCE.
     source: String,
     /// Where it goes: registry/repository:tag; oci-layout:DIR[:TAG]; oci-archive:FILE[:TAG]. A layout is made where there is
     /// none; an archive must not be there yet.
