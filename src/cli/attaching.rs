@@ -47,6 +47,11 @@ impl Attachable {
         self.signed
     }
 
+    /// The same, to store it in more than one place.
+    pub(super) fn signed(&self) -> &Signed {
+        &self.signed
+    }
+
     /// What was signed.
     pub(super) fn artifact(&self) -> &Descriptor {
         &self.artifact
@@ -185,26 +190,36 @@ pub(super) async fn superseded<S: Source>(
     attachable: &Attachable,
     kept: &BTreeSet<Digest>,
 ) -> Result<Vec<Descriptor>, SourceError> {
-    let mut superseded = Vec::new();
-    for signature in signatures(place, repository, &attachable.artifact).await?.descriptors {
+    let sound = sound(place, repository, &attachable.artifact, kept).await?;
+    let superseded = sound.into_iter().filter(|(_, other)| attachable.supersedes(other));
+    Ok(superseded.map(|(signature, _)| signature).collect())
+}
+
+/// The signatures of an artifact that somebody has made over exactly it, but for those whose envelopes have a digest in
+/// `passed_over`.
+pub(super) async fn sound(
+    place: &dyn Source,
+    repository: &Repository,
+    artifact: &Descriptor,
+    passed_over: &BTreeSet<Digest>,
+) -> Result<Vec<(Descriptor, Attachable)>, SourceError> {
+    let mut sound = Vec::new();
+    for signature in super::registry::signatures(place, repository, artifact, MAX_EXISTING).await?.descriptors {
         let Some(envelope) = envelope_of(place, repository, &signature).await? else { continue };
         let Ok(format) = Format::from_media_type(&envelope.media_type) else { continue };
-        if kept.contains(&envelope.digest) {
+        if passed_over.contains(&envelope.digest) {
             continue;
         }
         let bytes = present(place.blob(repository, &envelope, DEFAULT_ENVELOPE_SIZE).await)?;
-        let other = bytes.map(|blob| Attachable::check(&attachable.artifact, format, blob.bytes().to_vec()));
-        if let Some(Ok(other)) = other
-            && attachable.supersedes(&other)
-        {
-            superseded.push(signature);
+        if let Some(Ok(other)) = bytes.map(|blob| Attachable::check(artifact, format, blob.bytes().to_vec())) {
+            sound.push((signature, other));
         }
     }
-    Ok(superseded)
+    Ok(sound)
 }
 
 /// The envelope that a signature manifest points to; none where it is no signature, or is listed and not there.
-async fn envelope_of<S: Source>(
+async fn envelope_of<S: Source + ?Sized>(
     place: &S,
     repository: &Repository,
     signature: &Descriptor,

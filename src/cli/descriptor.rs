@@ -10,7 +10,7 @@ use super::place::{PlaceArguments, Target};
 use super::sign::unwritable;
 use super::{Output, output};
 use crate::config::{Existing, write_whole};
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Platform};
 use crate::verify::Check;
 
 #[derive(Debug, Args)]
@@ -18,6 +18,9 @@ pub(super) struct Arguments {
     /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
     /// containerd:[NAMESPACE/]REFERENCE.
     image: String,
+    /// Of an image for several platforms, this one: os/architecture[/variant]. Without it, the index.
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
     /// The file for the descriptor; stdout without it. What is there is replaced.
     #[arg(long, value_name = "FILE")]
     output_file: Option<PathBuf>,
@@ -31,6 +34,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments, _: Output) -> Result<Exit, Failure> {
     let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
     let target = Target::resolve(&arguments.places.open(insecure)?, &arguments.image).await?;
+    let target = target.on_platform(arguments.platform.as_ref()).await?;
     output::warn_about_tag(&target.location, "describes");
     let descriptor = describe(&target).await?;
     match arguments.output_file {

@@ -11,6 +11,7 @@ mod cert;
 mod certificate_summary;
 mod confirm;
 mod copy;
+mod court;
 mod crl;
 mod descriptor;
 mod doctor;
@@ -82,8 +83,9 @@ enum Command {
     Approvals(approval::list::Command),
     /// Write the OCI descriptor of an image, which can be signed elsewhere.
     Descriptor(descriptor::Arguments),
-    /// Attach a signature that was made over a descriptor to its image in a registry.
-    Push(push::Arguments),
+    /// Attach a signature that was made over a descriptor to its image in a registry; or with `--sign`, sign an image of this
+    /// machine and push it there.
+    Push(Box<push::Arguments>),
     /// Write what an external signing service is to sign.
     #[command(subcommand)]
     Payload(payload::Command),
@@ -182,7 +184,7 @@ fn dispatch(command: Command, output: Output) -> Result<Exit, Failure> {
         Command::Approve(arguments) => block_on(approval::approve::run(*arguments, output)),
         Command::Approvals(command) => block_on(approval::list::run(command, output)),
         Command::Descriptor(arguments) => block_on(descriptor::run(arguments, output)),
-        Command::Push(arguments) => block_on(push::run(arguments, output)),
+        Command::Push(arguments) => block_on(push::run(*arguments, output)),
         Command::Payload(command) => block_on(payload::run(command, output)),
         Command::Attach(arguments) => block_on(attach::run(arguments, output)),
         Command::Verify(arguments) => block_on(verify::run(arguments, output)),

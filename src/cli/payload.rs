@@ -32,10 +32,6 @@ pub(super) const DEFAULT_JOBS: u8 = 8;
 /// The most that may be asked for.
 pub(super) const MAX_JOBS: u8 = 64;
 
-/// BuildKit's mark on entries of an index that are no images but statements about one.
-const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
-const ATTESTATION: &str = "attestation-manifest";
-
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Write one payload for each manifest and each index of a build, for an external signing service.
@@ -197,10 +193,8 @@ async fn platforms(
         place: repository.to_string(),
         source,
     })?;
-    let is_attestation =
-        |entry: &Descriptor| entry.annotations.get(REFERENCE_TYPE).is_some_and(|value| value == ATTESTATION);
     let mut manifests = Vec::new();
-    for (entry, _) in parsed.manifests.into_iter().filter(|(entry, _)| !is_attestation(entry)) {
+    for (entry, _) in parsed.manifests.into_iter().filter(|(entry, _)| !entry.is_attestation()) {
         manifests.push(registry.resolve(&repository.at(entry.digest)).await?);
     }
     Ok(manifests)

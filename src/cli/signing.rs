@@ -10,6 +10,7 @@ use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::attaching::Attachable;
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
 use super::revocation::as_notation_asks;
@@ -18,7 +19,7 @@ use super::verify::{metadata, pair};
 use super::{output, patience};
 use crate::clock;
 use crate::config::NotationDir;
-use crate::envelope::Format;
+use crate::envelope::{Format, Payload};
 use crate::judge::Gathering;
 use crate::oci::Descriptor;
 use crate::pki::{Certificate, Renewal, Stamp};
@@ -131,6 +132,21 @@ impl Signing {
         let user_metadata = self.user_metadata.clone();
         let request = SignRequest { format: self.format, user_metadata, expiry: self.expiry, now: clock::now() };
         self.finish(patience::ask(self.patience, || self.key.sign(artifact, &request)).await?).await
+    }
+
+    /// Whether a signature that is there says what a new one by the key with this certificate would say: the same pairs in the
+    /// same format, for as long and not over yet, with a time-stamp where one is asked for.
+    pub(super) fn would_repeat(&self, certificate: &Certificate, there: &Attachable) -> bool {
+        let envelope = there.envelope();
+        let attributes = envelope.signed_attributes();
+        let pairs = Payload::parse(envelope.payload()).map(|payload| payload.target_artifact.annotations);
+        let lasts = attributes.expiry.map(|expiry| expiry.duration_since(attributes.signing_time));
+        there.signer() == certificate
+            && envelope.format() == self.format
+            && pairs.is_ok_and(|pairs| pairs == self.user_metadata)
+            && lasts == self.expiry
+            && attributes.expiry.is_none_or(|expiry| expiry > clock::now())
+            && envelope.unsigned_attributes().timestamp_signature.is_some() == self.authority.is_some()
     }
 
     /// A signature of what was approved, as it was approved.

@@ -174,7 +174,7 @@ impl HeldKey {
     }
 
     /// The key's certificate, where it is known before something is signed.
-    fn certificate(&self) -> Option<&Certificate> {
+    pub(super) fn certificate(&self) -> Option<&Certificate> {
         match &self.holder {
             Holder::Signer(signer) => signer.chain().first(),
             Holder::Envelopes(_) => None,

@@ -20,7 +20,7 @@ use crate::config::NotationDir;
 use crate::envelope::Envelope;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
 use crate::judge::{Bounds, Gathering, Places, Question, Witnesses, examine};
-use crate::oci::{Descriptor, MAX_MANIFEST_SIZE, Reference, parse_json};
+use crate::oci::{Descriptor, MAX_MANIFEST_SIZE, Platform, Reference, parse_json};
 use crate::policy::Trust;
 use crate::verify::{Check, SignatureReport, Subject, Verdict, VerdictInput, govern, malformed};
 
@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// containerd:[NAMESPACE/]REFERENCE.
     #[arg(required_unless_present = "signature", conflicts_with = "signature")]
     image: Option<String>,
+    /// Of an image for several platforms, this one: os/architecture[/variant]. Without it, the index.
+    #[arg(long, value_name = "PLATFORM", conflicts_with = "signature")]
+    platform: Option<Platform>,
     /// The repository whose statement of the policy governs an image that lies in no registry.
     #[arg(long, value_name = "REPOSITORY", conflicts_with = "signature")]
     scope: Option<String>,
@@ -117,7 +120,8 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
                 max_signatures: usize::from(arguments.max_signatures),
                 envelope_size: DEFAULT_ENVELOPE_SIZE,
             };
-            in_place(&image, arguments.scope, user_metadata, bounds, arguments.places, witnesses, &directory).await?
+            let asked = Asked { image, platform: arguments.platform, scope: arguments.scope, user_metadata };
+            in_place(asked, bounds, arguments.places, witnesses, &directory).await?
         }
         (None, detached) => beside(detached, &user_metadata, witnesses, &directory).await?,
     };
@@ -125,10 +129,16 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     Ok(verdict.answer().into())
 }
 
-async fn in_place(
-    image: &str,
+/// What an image is asked about.
+struct Asked {
+    image: String,
+    platform: Option<Platform>,
     scope: Option<String>,
     user_metadata: BTreeMap<String, String>,
+}
+
+async fn in_place(
+    asked: Asked,
     bounds: Bounds,
     places: PlaceArguments,
     witnesses: Witnesses<'_>,
@@ -137,10 +147,12 @@ async fn in_place(
     let trust = load_trust(directory)?;
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
     let places = places.open(insecure)?;
+    let Asked { image, platform, scope, user_metadata } = asked;
     let started = Instant::now();
-    let target = tokio::time::timeout(bounds.total_timeout, Target::resolve(&places, image))
+    let resolving = async { Target::resolve(&places, &image).await?.on_platform(platform.as_ref()).await };
+    let target = tokio::time::timeout(bounds.total_timeout, resolving)
         .await
-        .map_err(|_| timed_out(image, bounds.total_timeout))??;
+        .map_err(|_| timed_out(&image, bounds.total_timeout))??;
     output::warn_about_tag(&target.location, "verifies");
     let repository = target.governed_by(scope.as_deref())?;
     let bounds = Bounds { total_timeout: bounds.total_timeout.saturating_sub(started.elapsed()), ..bounds };

@@ -25,6 +25,10 @@ pub struct Descriptor {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// BuildKit's mark on entries of an index that are no images but statements about one (BuildKit, `docs/attestations`).
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+const ATTESTATION: &str = "attestation-manifest";
+
 impl Descriptor {
     /// The descriptor that says what content is, and nothing else. `size` is in bytes.
     pub fn new(media_type: impl Into<String>, digest: Digest, size: u64) -> Self {
@@ -40,6 +44,11 @@ impl Descriptor {
     #[must_use]
     pub fn bare(&self) -> Self {
         Self::new(self.media_type.as_str(), self.digest.clone(), self.size)
+    }
+
+    /// Whether this entry of an index is no image but what a builder states about one: provenance, or an SBOM.
+    pub fn is_attestation(&self) -> bool {
+        self.annotations.get(REFERENCE_TYPE).is_some_and(|kind| kind == ATTESTATION)
     }
 
     /// Whether both point to the same content as the same thing: media type, digest and size are equal. Annotations do

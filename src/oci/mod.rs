@@ -19,5 +19,5 @@ pub use json::{InvalidJson, MAX_DEPTH, Members as JsonMembers, check_depth, pars
 pub use links::Links;
 pub use location::{ContainerdName, InvalidLocation, LayoutName, Location};
 pub use manifest::{Index, InvalidManifest, MAX_MANIFEST_SIZE, Manifest, SignatureManifest, media_type_of};
-pub use platform::Platform;
+pub use platform::{InvalidPlatform, Platform, PlatformError};
 pub use reference::{InvalidReference, Reference, Repository, Tag};

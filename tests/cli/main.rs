@@ -50,6 +50,8 @@ mod plugin;
 mod plugin_install;
 mod plugin_signing;
 mod prune;
+mod push_sign;
+mod recursive;
 mod revocation;
 mod rm;
 mod sign;

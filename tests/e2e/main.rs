@@ -47,6 +47,7 @@ mod local_images;
 mod matrix;
 mod notation_command;
 mod outages;
+mod pushing;
 mod reconcile;
 mod reload;
 mod revocation;

@@ -307,6 +307,11 @@ impl ScriptedRegistry {
         self.shared.store().faults.push((part.to_owned(), fault, times));
     }
 
+    /// Every request that contains `part` meets this fault once one has come that contains `after`.
+    pub fn fault_after(&self, after: &str, part: &str, fault: Fault) {
+        self.shared.store().later.push((after.to_owned(), part.to_owned(), fault));
+    }
+
     /// Every such request meets this fault.
     pub fn always(&self, part: &str, fault: Fault) {
         self.fault(part, fault, usize::MAX);

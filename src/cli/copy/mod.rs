@@ -9,28 +9,23 @@ use clap::Args;
 use tokio::time::interval;
 
 use self::report::report;
+use super::court::{Court, unjudged};
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
 use super::output::Progress;
-use super::place::{Destination, Place, PlaceArguments, Target, check_destination};
+use super::place::{Destination, PlaceArguments, Target, check_destination};
 use super::plugins::PluginArguments;
 use super::revocation::RevocationArguments;
 use super::{Output, output};
-use crate::clock;
-use crate::config::NotationDir;
-use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
-use crate::judge::{Bounds, Places, Question, Witnesses, examine};
-use crate::oci::{Descriptor, InvalidReference, Links, Location, Platform, Repository};
+use crate::judge::Witnesses;
+use crate::oci::{InvalidReference, Location, Platform, Repository};
 use crate::source::SourceError;
 use crate::source::copy::{Copied, CopyOptions, End, Tally, copy};
 use crate::source::limits::FIRST_PAUSE;
-use crate::verify::{Answer, Check, Verdict};
+use crate::verify::Answer;
 
 /// How often the line on the terminal is written anew.
 const REDRAWN: Duration = Duration::from_millis(200);
-/// How many signatures are examined at most, and how long that may take: what `pratique verify` does unless told otherwise.
-const MAX_SIGNATURES: usize = 100;
-const VERIFY_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -45,7 +40,7 @@ pub(super) struct Arguments {
     recursive_referrers: bool,
     /// Of an image for several platforms, this one alone: os/architecture[/variant]. What is signed is the index, mostly.
     #[arg(long, value_name = "PLATFORM")]
-    platform: Option<String>,
+    platform: Option<Platform>,
     /// Copy only if the trust policy admits the image, and see that it does so at the destination.
     #[arg(long)]
     verify: bool,
@@ -70,10 +65,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let places = arguments.places.open(insecure)?;
     let (servers, plugins) = (arguments.revocation.open(), arguments.plugins.open(&directory)?);
     let witnesses = Witnesses { responders: &servers, plugins: &plugins };
-    let mut from = Target::resolve(&places, &arguments.source).await?;
-    if let Some(platform) = &arguments.platform {
-        from.descriptor = of_platform(&from, platform).await?;
-    }
+    let from = Target::resolve(&places, &arguments.source).await?.on_platform(arguments.platform.as_ref()).await?;
     let root = from.descriptor.clone();
     if destination.digest().is_some_and(|digest| digest != root.digest) {
         let message = format!("the destination names another digest than {}, which the image has", root.digest);
@@ -81,24 +73,29 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     }
     let policy = if arguments.verify {
         let scopes = Scopes::of(&from, &destination, arguments.scope.as_deref())?;
-        Some(Policy { scopes, witnesses, directory: &directory })
+        let court = Court::open(&directory, witnesses).map_err(|error| unjudged(&error))?;
+        Some((scopes, court))
     } else {
         None
     };
-    if let Some(policy) = &policy {
-        let verdict = policy.judge(&from.place, from.pinned(), &policy.scopes.from, &root).await?;
+    if let Some((scopes, court)) = &policy {
+        let verdict = court.judge(&from.place, &from.pinned(), &scopes.from, &root).await;
         if verdict.answer() != Answer::Admit {
             output::verdict(output, &verdict);
             return Ok(verdict.answer().into());
         }
     }
     let to = Destination::open(&places, destination).await?;
-    let options =
-        CopyOptions { recursive: arguments.recursive_referrers, tag: to.location.tag(), first_pause: FIRST_PAUSE };
+    let options = CopyOptions {
+        alone: false,
+        recursive: arguments.recursive_referrers,
+        tag: to.location.tag(),
+        first_pause: FIRST_PAUSE,
+    };
     let copied = watched(&from, &to, &options).await?;
-    if let Some(policy) = &policy {
+    if let Some((scopes, court)) = &policy {
         let location = to.location.pinned(root.digest.clone());
-        let verdict = policy.judge(&to.place, location, &policy.scopes.to, &root).await?;
+        let verdict = court.judge(&to.place, &location, &scopes.to, &root).await;
         if verdict.answer() != Answer::Admit {
             output::verdict(output, &verdict);
             return Ok(verdict.answer().into());
@@ -106,18 +103,6 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     }
     to.finish().await?;
     Ok(report(output, &arguments.destination, root, copied))
-}
-
-async fn of_platform(from: &Target, platform: &str) -> Result<Descriptor, Failure> {
-    let root = &from.descriptor;
-    let manifest = from.place.images().manifest(&from.repository, root).await;
-    let manifest = manifest.map_err(|error| Failure::of(&error).about(Check::Retrieval))?;
-    let links = Links::parse(&root.media_type, manifest.bytes()).map_err(|error| Failure::of(&error))?;
-    let is_meant = |found: &Option<Platform>| found.as_ref().is_some_and(|found| found.to_string() == platform);
-    let found = links.manifests.into_iter().find(|(_, found)| is_meant(found));
-    found.map(|(manifest, _)| manifest.bare()).ok_or_else(|| {
-        Failure::usage("platform-not-there", format!("{} has no manifest for the platform `{platform}`", root.digest))
-    })
 }
 
 /// The repositories whose statements govern the image at either end.
@@ -155,37 +140,8 @@ impl Scopes {
     }
 }
 
-/// What is asked before the copy and after it.
-struct Policy<'a> {
-    scopes: Scopes,
-    witnesses: Witnesses<'a>,
-    directory: &'a NotationDir,
-}
-
-impl Policy<'_> {
-    async fn judge(
-        &self,
-        place: &Place,
-        location: Location,
-        scope: &Repository,
-        root: &Descriptor,
-    ) -> Result<Verdict, Failure> {
-        let trust = self.directory.load_trust().map_err(|error| Failure::of(&error).about(Check::Policy))?;
-        let question = Question {
-            reference: location.to_string(),
-            repository: scope.clone(),
-            artifact: root.clone(),
-            user_metadata: std::collections::BTreeMap::new(),
-            places: Places::default(),
-        };
-        let (total_timeout, max_signatures) = (VERIFY_TIMEOUT, MAX_SIGNATURES);
-        let bounds = Bounds { total_timeout, max_signatures, envelope_size: DEFAULT_ENVELOPE_SIZE };
-        Ok(examine(place.source(), self.witnesses, &trust, &question, bounds, clock::now()).await)
-    }
-}
-
 /// Copies, and shows on a terminal how far it has come.
-async fn watched(from: &Target, to: &Destination, options: &CopyOptions) -> Result<Copied, Failure> {
+pub(super) async fn watched(from: &Target, to: &Destination, options: &CopyOptions) -> Result<Copied, Failure> {
     let tally = Tally::default();
     let from_end = End { place: from.place.images(), repository: &from.repository };
     let to_end = End { place: to.sink()?, repository: &to.repository };

@@ -2,6 +2,7 @@
 
 mod containerd;
 mod destination;
+mod platform;
 
 use std::sync::Arc;
 
@@ -9,11 +10,12 @@ use clap::Args;
 
 use self::containerd::ContainerdArguments;
 pub(super) use self::destination::{Destination, check_destination};
+pub(super) use self::platform::{Part, Parts};
 use super::exit::Failure;
 use super::notation_dir::NotationDirArgument;
 use super::output;
 use super::registry::{RegistryArguments, signatures};
-use crate::oci::{Descriptor, InvalidReference, Location, Repository, media_type};
+use crate::oci::{Descriptor, InvalidReference, Location, Platform, Repository, media_type};
 use crate::remedy::Code;
 use crate::source::containerd::ImageStore;
 use crate::source::discover::{State, Tree, discover};
@@ -43,6 +45,13 @@ impl PlaceArguments {
 pub(super) struct Places {
     registry: Arc<Registry>,
     containerd: ContainerdArguments,
+}
+
+impl Places {
+    /// All registries.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
 }
 
 /// A place that images and signatures lie in.
@@ -184,6 +193,11 @@ impl Target {
         self.place.image_sink().ok_or_else(|| destination::read_only(&self.location))
     }
 
+    /// Whether signatures can be put beside the image. Archives stay as they are.
+    pub(super) fn keeps_signatures(&self) -> bool {
+        !matches!(self.location, Location::OciArchive { .. } | Location::DockerArchive { .. })
+    }
+
     /// The repository whose statement governs the image by itself, if any: that of its registry, or of its whole name in
     /// containerd.
     pub(super) fn own_scope(&self) -> Option<Repository> {
@@ -240,6 +254,9 @@ pub(super) struct ListArguments {
     /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
     /// containerd:[NAMESPACE/]REFERENCE.
     image: String,
+    /// Of an image for several platforms, this one: os/architecture[/variant]. Without it, the index.
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
     /// How many signatures are shown at most.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
     max_signatures: u16,
@@ -260,6 +277,7 @@ impl ListArguments {
     pub(super) async fn target(self, does: &str) -> Result<Target, Failure> {
         let insecure = self.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
         let target = Target::resolve(&self.places.open(insecure)?, &self.image).await?;
+        let target = target.on_platform(self.platform.as_ref()).await?;
         output::warn_about_tag(&target.location, does);
         Ok(target)
     }

@@ -27,6 +27,8 @@ use crate::oci::{Descriptor, Repository, Tag};
 /// What is to be copied, and how.
 #[derive(Clone, Debug)]
 pub struct CopyOptions {
+    /// Whether the image goes alone, without what hangs on it.
+    pub alone: bool,
     /// Whether what refers to a referrer goes too, such as the signature of an SBOM.
     pub recursive: bool,
     /// The tag that the image gets.

@@ -69,7 +69,7 @@ impl<'a> Planner<'a> {
     }
 
     pub(super) async fn plan(mut self, root: &Descriptor) -> Result<Plan, SourceError> {
-        self.due.push_back(Due { descriptor: root.bare(), depth: 0, with_referrers: true });
+        self.due.push_back(Due { descriptor: root.bare(), depth: 0, with_referrers: !self.options.alone });
         while let Some(due) = self.due.pop_front() {
             if !self.read.contains_key(&due.descriptor.digest) {
                 self.read(due).await?;

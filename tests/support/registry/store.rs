@@ -18,6 +18,8 @@ pub(super) struct Store {
     pub tags: HashMap<(String, String), String>,
     pub blobs: HashMap<(String, String), Bytes>,
     pub faults: Vec<(String, Fault, usize)>,
+    /// Faults that begin after a request: with a part of that one, and a part of those that meet them.
+    pub later: Vec<(String, String, Fault)>,
     /// How many writes to a tag are confirmed, but overwritten at once.
     pub lost_tag_writes: usize,
     /// Faults at random, beside those that are scripted.
@@ -90,6 +92,8 @@ impl Store {
 
     /// The fault for a request, one time less.
     pub fn take_fault(&mut self, line: &str) -> Option<Fault> {
+        let begin = self.later.extract_if(.., |(after, ..)| line.contains(&*after));
+        self.faults.extend(begin.map(|(_, part, fault)| (part, fault, usize::MAX)));
         let (_, fault, times) = self.faults.iter_mut().find(|(part, _, times)| *times > 0 && line.contains(part))?;
         *times = times.saturating_sub(usize::from(*times != usize::MAX));
         Some(fault.clone())

@@ -1,56 +1,54 @@
-//! `pratique push`: attaches a signature that was made over a descriptor, once a registry has the image.
+//! `pratique push SIGNATURE IMAGE`: attaches a signature that was made over a descriptor, once a registry has the image.
 //!
 //! The name is asked for again: whoever pushed the image may have changed it on the way, and another push may have taken the
 //! tag since. Nothing is attached unless the name points to exactly what was signed.
 
-use std::path::PathBuf;
+use std::path::Path;
 
-use clap::Args;
 use serde::Serialize;
 
-use super::attaching::{AttachError, Attachable, Attached, attach};
-use super::blob::format_of;
-use super::exit::{Exit, Failure};
-use super::notation_dir::NotationDirArgument;
-use super::payload::read;
-use super::registry::RegistryArguments;
-use super::{Output, output};
+use crate::cli::attaching::{AttachError, Attachable, Attached, attach};
+use crate::cli::blob::format_of;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::payload::read;
+use crate::cli::place::PlaceArguments;
+use crate::cli::{Output, output};
+use crate::config::NotationDir;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
 use crate::envelope::{Envelope, Format, InvalidEnvelope, Payload};
 use crate::oci::{Descriptor, Digest, InvalidReference, Reference};
 use crate::source::Source as _;
 use crate::verify::Problem;
 
-#[derive(Debug, Args)]
-pub(super) struct Arguments {
-    /// The signature, as `pratique sign --output-signature` has written it: NAME.jws.sig or NAME.cose.sig.
-    signature: PathBuf,
-    /// The image in its registry: registry/repository:tag or registry/repository@digest.
-    image: String,
-    #[command(flatten)]
-    access: RegistryArguments,
-    #[command(flatten)]
-    notation_dir: NotationDirArgument,
-}
-
-pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
-    let file = &arguments.signature;
-    let reference: Reference = arguments.image.parse().map_err(|error: InvalidReference| Failure::usage_of(&error))?;
+/// Attaches the signature in this file to the image of this name.
+pub(super) async fn run(
+    file: &Path,
+    image: &str,
+    access: PlaceArguments,
+    directory: &NotationDir,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let reference: Reference = image.parse().map_err(|error: InvalidReference| Failure::usage_of(&error))?;
     let bytes = read(file, DEFAULT_ENVELOPE_SIZE)?;
     let attachable = open(format_of(file)?, bytes).map_err(|problem| denied(problem).in_file(file))?;
-    let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
-    let registry = arguments.access.open(insecure)?;
+    let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
+    let places = access.open(insecure)?;
+    let registry = places.registry();
     let held = registry.resolve(&reference).await.map_err(|error| Failure::of(&error))?;
     if held.digest != attachable.artifact().digest {
         return Err(other_image(&reference, &held, attachable.artifact()));
     }
-    let attached = attach(&registry, reference.repository(), &attachable).await;
-    let attached = attached.map_err(|error| match &error {
-        AttachError::OtherSubject { .. } => denied(Problem::of(&error)),
-        AttachError::Source(_) => Failure::of(&error),
-    })?;
+    let attached = attach(registry, reference.repository(), &attachable).await.map_err(|error| unattached(&error))?;
     report(output, &reference.pinned(held.digest), attached);
     Ok(Exit::Done)
+}
+
+/// Why a signature was not attached, as an answer.
+pub(super) fn unattached(error: &AttachError) -> Failure {
+    match error {
+        AttachError::OtherSubject { .. } => denied(Problem::of(error)),
+        AttachError::Source(_) => Failure::of(error),
+    }
 }
 
 /// The envelope in these bytes, as one over whatever its payload names.

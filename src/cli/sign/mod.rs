@@ -1,5 +1,7 @@
 //! `pratique sign`: signs an image, wherever it lies, and stores the signature beside it; or a descriptor, into a file.
 
+mod recursive;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +17,7 @@ use super::signing::{Asking, Signature, SigningArguments, Stamped};
 use super::verify::read_descriptor;
 use super::{Output, output};
 use crate::config::{Existing, NotationDir, write_whole};
-use crate::oci::{Descriptor, Location, Repository, media_type};
+use crate::oci::{Descriptor, Location, Platform, Repository, media_type};
 use crate::sign::Signed;
 use crate::source::{Sink, SourceError};
 use crate::verify::Problem;
@@ -26,6 +28,12 @@ pub(super) struct Arguments {
     /// containerd:[NAMESPACE/]REFERENCE.
     #[arg(required_unless_present_any = ["descriptor", "approved"], conflicts_with = "descriptor")]
     image: Option<String>,
+    /// Of an image for several platforms, this one: os/architecture[/variant]. Without it, the index.
+    #[arg(long, value_name = "PLATFORM", conflicts_with = "descriptor")]
+    platform: Option<Platform>,
+    /// Sign the index and each manifest that it lists, but for what a builder states about the image.
+    #[arg(long, conflicts_with_all = ["platform", "descriptor", "request", "approved"])]
+    recursive: bool,
     /// The OCI descriptor of an image, as JSON, to sign instead; nobody is asked whether there is such an image.
     #[arg(long, value_name = "FILE")]
     descriptor: Option<PathBuf>,
@@ -54,16 +62,18 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     let Arguments { image, descriptor, output_signature, require_digest, request, request_key, approved, .. } =
         arguments;
-    let (signing, places) = (arguments.signing, arguments.places);
+    let Arguments { platform, recursive, signing, places, .. } = arguments;
     if let Some(image) = image.as_deref().filter(|_| require_digest) {
         check_digest(image)?;
     }
+    let places = Ways { places, platform };
     match (request, approved, image, descriptor, output_signature) {
         (Some(request), _, image, descriptor, _) => {
             let what = Asked { image, descriptor, places };
             ask(&request, what, signing.ask(request_key.as_deref())?, output).await
         }
         (_, Some(approved), image, _, signature) => release(&approved, image, signature, signing, places, output).await,
+        (_, _, Some(image), _, None) if recursive => recursive::run(&image, signing, places, output).await,
         (_, _, Some(image), _, None) => in_place(&image, signing, places, output).await,
         (_, _, None, Some(descriptor), Some(signature)) => detached(&descriptor, &signature, signing, output).await,
         _ => Err(Failure::usage(
@@ -73,11 +83,17 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     }
 }
 
+/// How to get at an image, and which part of it is meant.
+struct Ways {
+    places: PlaceArguments,
+    platform: Option<Platform>,
+}
+
 /// What a signature is asked for.
 struct Asked {
     image: Option<String>,
     descriptor: Option<PathBuf>,
-    places: PlaceArguments,
+    places: Ways,
 }
 
 /// Asks for a signature.
@@ -104,7 +120,7 @@ async fn release(
     image: Option<String>,
     signature: Option<PathBuf>,
     signing: SigningArguments,
-    places: PlaceArguments,
+    places: Ways,
     output: Output,
 ) -> Result<Exit, Failure> {
     let file = approval::signed::open(approved)?;
@@ -135,7 +151,7 @@ async fn release(
     warn_if_made_before(&released);
     let stored = store(target.place.sink(), &target.repository, &target.descriptor, &released.signature.signed).await;
     stored.map_err(|error| Failure::of(&error))?;
-    report(output, &target.pinned(), released.signature);
+    report(output, &target.pinned(), &released.signature);
     Ok(Exit::Done)
 }
 
@@ -145,24 +161,19 @@ fn warn_if_made_before(released: &Released) {
     }
 }
 
-async fn resolve(places: PlaceArguments, image: &str, directory: &NotationDir) -> Result<Target, Failure> {
+async fn resolve(ways: Ways, image: &str, directory: &NotationDir) -> Result<Target, Failure> {
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    Target::resolve(&places.open(insecure)?, image).await
+    Target::resolve(&ways.places.open(insecure)?, image).await?.on_platform(ways.platform.as_ref()).await
 }
 
-async fn in_place(
-    image: &str,
-    signing: SigningArguments,
-    places: PlaceArguments,
-    output: Output,
-) -> Result<Exit, Failure> {
+async fn in_place(image: &str, signing: SigningArguments, places: Ways, output: Output) -> Result<Exit, Failure> {
     let signing = signing.open()?;
     let target = resolve(places, image, &signing.directory).await?;
     output::warn_about_tag(&target.location, "signs");
     let made = signing.sign(&target.descriptor).await?;
     let stored = store(target.place.sink(), &target.repository, &target.descriptor, &made.signed).await;
     stored.map_err(|error| Failure::of(&error))?;
-    report(output, &target.pinned(), made);
+    report(output, &target.pinned(), &made);
     Ok(Exit::Done)
 }
 
@@ -245,28 +256,41 @@ struct DetachedReport<'a> {
 #[serde(rename_all = "camelCase")]
 struct Report<'a> {
     reference: String,
+    /// Which one of several, where all are signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<&'a Platform>,
     signature: &'a Descriptor,
     envelope: &'a Descriptor,
     #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<Stamped>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    warnings: Vec<Problem>,
+    timestamp: Option<&'a Stamped>,
+    #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
+    warnings: &'a [Problem],
 }
 
-fn report(output: Output, reference: &Location, made: Signature) {
-    let Signature { signed, timestamp, warnings } = made;
-    let report = Report {
-        reference: reference.to_string(),
-        signature: signed.manifest.descriptor(),
-        envelope: signed.envelope.descriptor(),
-        timestamp,
-        warnings,
-    };
-    output::print(output, &report, || {
-        let signature = format!("{}, {}", report.signature.digest, report.envelope.media_type);
-        match &report.timestamp {
-            None => format!("signed {}\n  signature  {signature}", report.reference),
-            Some(stamped) => format!("signed {}\n  signature   {signature}\n  {stamped}", report.reference),
+impl<'a> Report<'a> {
+    fn of(reference: &Location, platform: Option<&'a Platform>, made: &'a Signature) -> Self {
+        Self {
+            reference: reference.to_string(),
+            platform,
+            signature: made.signed.manifest.descriptor(),
+            envelope: made.signed.envelope.descriptor(),
+            timestamp: made.timestamp.as_ref(),
+            warnings: &made.warnings,
         }
-    });
+    }
+
+    fn text(&self) -> String {
+        let signature = format!("{}, {}", self.signature.digest, self.envelope.media_type);
+        let platform = self.platform.map(|platform| format!(", {platform}")).unwrap_or_default();
+        let what = format!("signed {}{platform}", self.reference);
+        match &self.timestamp {
+            None => format!("{what}\n  signature  {signature}"),
+            Some(stamped) => format!("{what}\n  signature   {signature}\n  {stamped}"),
+        }
+    }
+}
+
+fn report(output: Output, reference: &Location, made: &Signature) {
+    let report = Report::of(reference, None, made);
+    output::print(output, &report, || report.text());
 }

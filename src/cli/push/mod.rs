@@ -1,0 +1,75 @@
+//! `pratique push`: takes what was signed to a registry. A signature alone, where the image went there by other means; or with
+//! `--sign` an image of this machine, which is signed on the way.
+
+mod attached;
+mod report;
+mod signed;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use self::signed::Order;
+use super::Output;
+use super::exit::{Exit, Failure};
+use super::place::PlaceArguments;
+use super::revocation::RevocationArguments;
+use super::signing::SigningArguments;
+use crate::oci::Platform;
+
+/// The arguments that both forms take. All others are about what is signed and pushed, and mean nothing without `--sign`.
+const OF_BOTH_FORMS: [&str; 10] = [
+    "what",
+    "image",
+    "sign",
+    "insecure",
+    "username",
+    "password_stdin",
+    "docker_config",
+    "socket",
+    "namespace",
+    "notation_dir",
+];
+
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "pratique push [OPTIONS] SIGNATURE IMAGE\n       pratique push [OPTIONS] --sign SOURCE [DESTINATION]",
+    mut_args(|argument| if OF_BOTH_FORMS.contains(&argument.get_id().as_str()) { argument } else { argument.requires("sign") })
+)]
+pub(super) struct Arguments {
+    /// SIGNATURE: what `pratique sign --output-signature` has written, NAME.jws.sig or NAME.cose.sig. With `--sign`, SOURCE: an
+    /// image of this machine, containerd:[NAMESPACE/]REFERENCE or oci-layout:DIR[:TAG|@DIGEST].
+    #[arg(value_name = "SIGNATURE|SOURCE")]
+    what: PathBuf,
+    /// IMAGE: the signed image in its registry, registry/repository:tag or registry/repository@digest. With `--sign`,
+    /// DESTINATION: where the image goes, in the same form; by default where its name in containerd says.
+    #[arg(value_name = "IMAGE|DESTINATION", required_unless_present = "sign")]
+    image: Option<String>,
+    /// Sign an image of this machine and push it with its signature. Its tag is moved last, once the registry shows exactly
+    /// what was signed and the trust policy of this machine admits it from there.
+    #[arg(long)]
+    sign: bool,
+    /// Of an image for several platforms, sign and push this one alone: os/architecture[/variant].
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    signing: SigningArguments,
+    #[command(flatten)]
+    places: PlaceArguments,
+    #[command(flatten)]
+    revocation: RevocationArguments,
+}
+
+pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
+    let Arguments { what, image, platform, signing, places, revocation, .. } = arguments;
+    match image {
+        Some(image) if !arguments.sign => attached::run(&what, &image, places, &signing.directory(), output).await,
+        destination => {
+            let source = what.into_os_string().into_string().map_err(|_| {
+                Failure::usage("invalid-location", "the name of the image has letters that are no Unicode".to_owned())
+            })?;
+            let order = Order { source, destination, platform };
+            signed::run(order, signing, places, revocation, output).await
+        }
+    }
+}
