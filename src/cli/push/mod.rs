@@ -18,18 +18,8 @@ use super::signing::SigningArguments;
 use crate::oci::Platform;
 
 /// The arguments that both forms take. All others are about what is signed and pushed, and mean nothing without `--sign`.
-const OF_BOTH_FORMS: [&str; 10] = [
-    "what",
-    "image",
-    "sign",
-    "insecure",
-    "username",
-    "password_stdin",
-    "docker_config",
-    "socket",
-    "namespace",
-    "notation_dir",
-];
+const OF_BOTH_FORMS: [&str; 10] =
+    ["what", "image", "sign", "insecure", "username", "password_stdin", "docker_config", "socket", "namespace", "path"];
 
 #[derive(Debug, Args)]
 #[command(

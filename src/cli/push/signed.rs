@@ -7,7 +7,7 @@
 //! The signature is kept beside the image on this machine before anything is sent. A push that was killed is made again with the
 //! same signature, so there are never two of them, and whatever is at the registry already is passed over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::attached::unattached;
 use super::report::{Moved, Report, report};
@@ -49,7 +49,7 @@ pub(super) async fn run(
     let signing = signing.open()?;
     let insecure = signing.directory.insecure_registries().map_err(|error| Failure::of(&error))?;
     let places = places.open(insecure)?;
-    let (servers, plugins) = (revocation.open(), verifiers(&signing.directory, std::collections::BTreeMap::new()));
+    let (servers, plugins) = (revocation.open(), verifiers(&signing.directory, BTreeMap::new()));
     let court = court(&signing, Witnesses { responders: &servers, plugins: &plugins })?;
     let from = Target::resolve(&places, &order.source).await?.on_platform(order.platform.as_ref()).await?;
     let reference = destination(order.destination.as_deref(), &from)?;
