@@ -22,6 +22,7 @@ mod install;
 mod key;
 mod key_access;
 mod ls;
+mod node_store;
 mod notation;
 mod notation_dir;
 mod output;

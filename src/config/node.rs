@@ -22,6 +22,8 @@ use crate::remedy::{Code, Remedy, printable};
 
 /// Where the file lies unless another place is named.
 const DEFAULT_PATH: &str = "/etc/pratique/config.toml";
+/// The image layout with the signatures of images that were built here, in the directory of the state.
+const SIGNATURES: &str = "signatures";
 /// The largest configuration file, in bytes: a hundred times what a file with every key and its comments has.
 const MAX_FILE_SIZE: u64 = 1024 * 1024;
 
@@ -369,6 +371,11 @@ impl NodeConfig {
         let config: Self = toml::from_slice(&bytes).map_err(|error| invalid(path, &bytes, error))?;
         config.agrees_with_itself(path)?;
         Ok(Some(config))
+    }
+
+    /// The image layout in which this node keeps signatures of its own.
+    pub fn signature_store(&self) -> PathBuf {
+        self.state_dir.join(SIGNATURES)
     }
 
     fn agrees_with_itself(&self, path: &Path) -> Result<(), NodeConfigError> {

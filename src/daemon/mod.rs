@@ -69,8 +69,6 @@ pub const DIFF_SOCKET: &str = "diff.sock";
 pub const DIFF_TRANSFER_SOCKET: &str = "diff-transfer.sock";
 /// The ledger's file, in the directory of the state.
 const LEDGER: &str = "ledger.redb";
-/// The image layout with the signatures of images that were built here, in the directory of the state.
-const SIGNATURES: &str = "signatures";
 /// The fetched revocation lists, in the directory of the state.
 const CRLS: &str = "crl";
 /// The file with docker's credentials, in docker's directory.
@@ -228,7 +226,7 @@ impl Gates {
     fn desk(&self, judge: Judge, config: &NodeConfig) -> Desk {
         let (inventory, ledger) = (|| Arc::clone(&self.inventory), || Arc::clone(&self.ledger));
         let evidence = Arc::new(Evidence::of(ledger()));
-        let store = SignatureStore::new(config.state_dir.join(SIGNATURES));
+        let store = SignatureStore::new(config.signature_store());
         let this_node: Vec<Arc<dyn Source>> = vec![Arc::new(store), Arc::clone(&evidence) as _, inventory()];
         let judge = judge.looking_first_in(this_node).keeping_in(evidence);
         let mut desk = Desk::new(judge, config.mode).with_ledger(ledger());

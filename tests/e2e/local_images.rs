@@ -73,6 +73,30 @@ fn a_signature_stays_with_its_image_and_goes_with_it() {
 }
 
 #[test]
+fn a_signature_that_containerd_has_lost_is_found_in_the_nodes_own_store() {
+    // Nobody but the gate before a start looks at the images.
+    let settings = "reconcile = 'off'\n[run]\nask_registry = false\n[gates]\nask_registry = false\n";
+    let mut scene = Scene::guarded(settings);
+    let (kept, twin) = (import(&scene, "local", NAME), import(&scene, "twin", "registry.invalid/demo/twin:v1"));
+    let store = scene.folder().join("state/signatures");
+    let store = store.to_str().expect("plain characters").to_owned();
+    for (image, options) in [(&kept, &["--node-store", &store][..]), (&twin, &[])] {
+        let location = format!("containerd:default/{}", image.reference);
+        let sign = ["sign", "--key", RELEASE, &location];
+        pratique(&scene, &[&sign, options].concat()).expect("it is signed");
+        let signature = signature(&scene, &location);
+        scene.try_ctr("default", &["content", "rm", &signature]).expect("it is there");
+        assert!(!holds(&scene, &signature));
+    }
+    // So that nothing is remembered of what containerd held.
+    scene.daemon.kill();
+    scene.daemon.start_again();
+    assert_eq!(scene.run("default", &kept), "local");
+    let message = scene.try_run("default", &[&twin.reference]).expect_err("its signature is nowhere");
+    assert!(message.contains("[no-signature]"), "{message}");
+}
+
+#[test]
 fn a_name_with_two_meanings_is_not_guessed() {
     let scene = scene();
     import(&scene, "local", "demo/app:v1");

@@ -12,6 +12,7 @@ use clap::Args;
 use self::signed::Order;
 use super::Output;
 use super::exit::{Exit, Failure};
+use super::node_store::NodeStoreArguments;
 use super::place::PlaceArguments;
 use super::revocation::RevocationArguments;
 use super::signing::SigningArguments;
@@ -47,18 +48,20 @@ pub(super) struct Arguments {
     #[command(flatten)]
     places: PlaceArguments,
     #[command(flatten)]
+    node_store: NodeStoreArguments,
+    #[command(flatten)]
     revocation: RevocationArguments,
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
-    let Arguments { what, image, platform, signing, places, revocation, .. } = arguments;
+    let Arguments { what, image, platform, signing, places, node_store, revocation, .. } = arguments;
     match image {
         Some(image) if !arguments.sign => attached::run(&what, &image, places, &signing.directory(), output).await,
         destination => {
             let source = what.into_os_string().into_string().map_err(|_| {
                 Failure::usage("invalid-location", "the name of the image has letters that are no Unicode".to_owned())
             })?;
-            let order = Order { source, destination, platform };
+            let order = Order { source, destination, platform, node_store };
             signed::run(order, signing, places, revocation, output).await
         }
     }

@@ -15,6 +15,7 @@ use crate::cli::attaching::{Attachable, attach, signatures, sound};
 use crate::cli::copy::watched;
 use crate::cli::court::{Court, unjudged};
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::node_store::NodeStoreArguments;
 use crate::cli::place::{Destination, PlaceArguments, Target};
 use crate::cli::plugins::verifiers;
 use crate::cli::revocation::RevocationArguments;
@@ -36,6 +37,8 @@ pub(super) struct Order {
     /// Where the image's name says, if nothing is said.
     pub(super) destination: Option<String>,
     pub(super) platform: Option<Platform>,
+    /// Where the signature is kept, too.
+    pub(super) node_store: NodeStoreArguments,
 }
 
 pub(super) async fn run(
@@ -59,7 +62,7 @@ pub(super) async fn run(
         return Err(Failure::usage("copy-digest-differs", message));
     }
     let (registry, repository) = (places.registry(), reference.repository());
-    let signature = signature(&from, &signing, registry, repository).await?;
+    let signature = signature(&from, &order.node_store, &signing, registry, repository).await?;
     let to = Destination::open(&places, Location::Registry(reference.clone())).await?;
     let copied = push(&from, &to).await?;
     let manifest = shown(registry, repository, &root).await?;
@@ -144,6 +147,7 @@ struct Kept {
 /// A signature that is there already and says the same, or a new one. It is kept beside the image.
 async fn signature(
     from: &Target,
+    node_store: &NodeStoreArguments,
     signing: &Signing,
     registry: &Registry,
     repository: &Repository,
@@ -170,6 +174,7 @@ async fn signature(
     if from.keeps_signatures() {
         let stored = store(from.place.sink(), &from.repository, &artifact, attachable.signed()).await;
         stored.map_err(|error| Failure::of(&error))?;
+        node_store.keep(&from.location, &artifact, attachable.signed()).await?;
     }
     Ok(Kept { attachable, made: Some(made) })
 }

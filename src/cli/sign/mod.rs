@@ -1,6 +1,7 @@
 //! `pratique sign`: signs an image, wherever it lies, and stores the signature beside it; or a descriptor, into a file.
 
 mod recursive;
+mod report;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,10 +9,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use self::report::report;
 use super::approval;
 use super::approval::signed::Released;
 use super::blob::sign::check_name;
 use super::exit::{Exit, Failure};
+use super::node_store::NodeStoreArguments;
 use super::place::{PlaceArguments, Target};
 use super::signing::{Asking, Signature, SigningArguments, Stamped};
 use super::verify::read_descriptor;
@@ -57,16 +60,18 @@ pub(super) struct Arguments {
     signing: SigningArguments,
     #[command(flatten)]
     places: PlaceArguments,
+    #[command(flatten)]
+    node_store: NodeStoreArguments,
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     let Arguments { image, descriptor, output_signature, require_digest, request, request_key, approved, .. } =
         arguments;
-    let Arguments { platform, recursive, signing, places, .. } = arguments;
+    let Arguments { platform, recursive, signing, places, node_store, .. } = arguments;
     if let Some(image) = image.as_deref().filter(|_| require_digest) {
         check_digest(image)?;
     }
-    let places = Ways { places, platform };
+    let places = Ways { places, platform, node_store };
     match (request, approved, image, descriptor, output_signature) {
         (Some(request), _, image, descriptor, _) => {
             let what = Asked { image, descriptor, places };
@@ -83,10 +88,26 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     }
 }
 
-/// How to get at an image, and which part of it is meant.
+/// How to get at an image, which part of it is meant, and where else its signature is kept.
 struct Ways {
     places: PlaceArguments,
     platform: Option<Platform>,
+    node_store: NodeStoreArguments,
+}
+
+/// An image, and where its signatures are kept beside its own place.
+struct Signable {
+    target: Target,
+    node_store: NodeStoreArguments,
+}
+
+impl Signable {
+    /// Stores a signature of the image, or of a part of it.
+    async fn store(&self, artifact: &Descriptor, signed: &Signed) -> Result<(), Failure> {
+        let Target { location, repository, place, .. } = &self.target;
+        store(place.sink(), repository, artifact, signed).await.map_err(|error| Failure::of(&error))?;
+        self.node_store.keep(location, artifact, signed).await
+    }
 }
 
 /// What a signature is asked for.
@@ -100,7 +121,7 @@ struct Asked {
 async fn ask(request: &Path, what: Asked, asking: Asking, output: Output) -> Result<Exit, Failure> {
     let (artifact, reference) = match (what.image, what.descriptor) {
         (Some(image), _) => {
-            let target = resolve(what.places, &image, &asking.directory).await?;
+            let Signable { target, .. } = resolve(what.places, &image, &asking.directory).await?;
             output::warn_about_tag(&target.location, "asks for a signature of");
             (target.descriptor.clone(), Some(target.pinned().to_string()))
         }
@@ -135,7 +156,8 @@ async fn release(
         let remedy = Some("name the image, or a file with `--output-signature`".to_owned());
         return Err(Failure { remedy, ..Failure::usage("arguments-missing", message) });
     };
-    let target = resolve(places, &image, &signing.directory()).await?;
+    let signable = resolve(places, &image, &signing.directory()).await?;
+    let target = &signable.target;
     if !target.descriptor.same_content(&file.request.artifact) {
         let message = format!(
             "`{image}` is {}, and the request is for {}",
@@ -149,8 +171,7 @@ async fn release(
     }
     let released = approval::signed::release(file, signing, output).await?;
     warn_if_made_before(&released);
-    let stored = store(target.place.sink(), &target.repository, &target.descriptor, &released.signature.signed).await;
-    stored.map_err(|error| Failure::of(&error))?;
+    signable.store(&target.descriptor, &released.signature.signed).await?;
     report(output, &target.pinned(), &released.signature);
     Ok(Exit::Done)
 }
@@ -161,18 +182,20 @@ fn warn_if_made_before(released: &Released) {
     }
 }
 
-async fn resolve(ways: Ways, image: &str, directory: &NotationDir) -> Result<Target, Failure> {
+async fn resolve(ways: Ways, image: &str, directory: &NotationDir) -> Result<Signable, Failure> {
+    let Ways { places, platform, node_store } = ways;
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    Target::resolve(&ways.places.open(insecure)?, image).await?.on_platform(ways.platform.as_ref()).await
+    let target = Target::resolve(&places.open(insecure)?, image).await?.on_platform(platform.as_ref()).await?;
+    Ok(Signable { target, node_store })
 }
 
 async fn in_place(image: &str, signing: SigningArguments, places: Ways, output: Output) -> Result<Exit, Failure> {
     let signing = signing.open()?;
-    let target = resolve(places, image, &signing.directory).await?;
+    let signable = resolve(places, image, &signing.directory).await?;
+    let target = &signable.target;
     output::warn_about_tag(&target.location, "signs");
     let made = signing.sign(&target.descriptor).await?;
-    let stored = store(target.place.sink(), &target.repository, &target.descriptor, &made.signed).await;
-    stored.map_err(|error| Failure::of(&error))?;
+    signable.store(&target.descriptor, &made.signed).await?;
     report(output, &target.pinned(), &made);
     Ok(Exit::Done)
 }
@@ -250,47 +273,4 @@ struct DetachedReport<'a> {
     timestamp: Option<Stamped>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Problem>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Report<'a> {
-    reference: String,
-    /// Which one of several, where all are signed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    platform: Option<&'a Platform>,
-    signature: &'a Descriptor,
-    envelope: &'a Descriptor,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<&'a Stamped>,
-    #[serde(skip_serializing_if = "<[Problem]>::is_empty")]
-    warnings: &'a [Problem],
-}
-
-impl<'a> Report<'a> {
-    fn of(reference: &Location, platform: Option<&'a Platform>, made: &'a Signature) -> Self {
-        Self {
-            reference: reference.to_string(),
-            platform,
-            signature: made.signed.manifest.descriptor(),
-            envelope: made.signed.envelope.descriptor(),
-            timestamp: made.timestamp.as_ref(),
-            warnings: &made.warnings,
-        }
-    }
-
-    fn text(&self) -> String {
-        let signature = format!("{}, {}", self.signature.digest, self.envelope.media_type);
-        let platform = self.platform.map(|platform| format!(", {platform}")).unwrap_or_default();
-        let what = format!("signed {}{platform}", self.reference);
-        match &self.timestamp {
-            None => format!("{what}\n  signature  {signature}"),
-            Some(stamped) => format!("{what}\n  signature   {signature}\n  {stamped}"),
-        }
-    }
-}
-
-fn report(output: Output, reference: &Location, made: &Signature) {
-    let report = Report::of(reference, None, made);
-    output::print(output, &report, || report.text());
 }

@@ -5,7 +5,8 @@
 
 use serde::Serialize;
 
-use super::{Report, Ways, resolve, store};
+use super::report::Report;
+use super::{Ways, resolve};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::{Part, Parts};
 use crate::cli::signing::SigningArguments;
@@ -15,7 +16,8 @@ use crate::oci::Descriptor;
 /// Everything is looked at before the key is used, and every signature is made before the first is stored.
 pub(super) async fn run(image: &str, signing: SigningArguments, places: Ways, output: Output) -> Result<Exit, Failure> {
     let signing = signing.open()?;
-    let target = resolve(places, image, &signing.directory).await?;
+    let signable = resolve(places, image, &signing.directory).await?;
+    let target = &signable.target;
     output::warn_about_tag(&target.location, "signs");
     let Parts { signed: parts, left } = target.parts().await?;
     let mut made = Vec::new();
@@ -24,8 +26,7 @@ pub(super) async fn run(image: &str, signing: SigningArguments, places: Ways, ou
         made.push((part, signature));
     }
     for (Part { descriptor, .. }, signature) in &made {
-        let stored = store(target.place.sink(), &target.repository, descriptor, &signature.signed).await;
-        stored.map_err(|error| Failure::of(&error))?;
+        signable.store(descriptor, &signature.signed).await?;
     }
     let line = |(part, signature)| {
         let Part { descriptor, platform }: &Part = part;
