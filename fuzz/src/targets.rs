@@ -25,6 +25,7 @@ use pratique::proto::{CheckRequest, CheckResponse, frame};
 use pratique::rootfs::{DiffIds, Mount, RootFilesystem, mounted_at, mounts_below};
 use pratique::sign::approval::{MAX_APPROVALS, Record, RequestFile};
 use pratique::sign::{BuildOutput, MAX_BUILT_IMAGES, PayloadIndex};
+use pratique::source::archive::Members;
 use prost::Message as _;
 
 /// Every target by its name, which is that of its file in `fuzz_targets/` and of its folder in `seeds/`.
@@ -41,6 +42,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("reference", reference),
     ("manifest", manifest),
     ("layout_index", layout_index),
+    ("archive_members", archive_members),
     ("image_config", image_config),
     ("mountinfo", mountinfo),
     ("containerd_mounts", containerd_mounts),
@@ -230,6 +232,17 @@ pub fn layout_index(bytes: &[u8]) -> bool {
     let Some(index) = accepted(Index::parse(bytes)) else { return false };
     // The shortest entry there can be has a digest of 71 characters.
     assert!(index.manifests.len() <= bytes.len() / 71);
+    true
+}
+
+/// The members of a tar archive.
+pub fn archive_members(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    let Some(members) = accepted(Members::read(&mut rest)) else { return false };
+    members.names().for_each(|name| is_plain(&Path::new("/").join(name)));
+    // Each has a head of its own, and the end has one, too.
+    let read = bytes.len() - rest.len();
+    assert!(members.names().count() < read / 512, "in {read} bytes");
     true
 }
 

@@ -16,7 +16,7 @@ use crate::verify::Check;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
-    /// containerd:[NAMESPACE/]REFERENCE.
+    /// oci-archive:FILE[:TAG|@DIGEST]; docker-archive:FILE[:REFERENCE]; containerd:[NAMESPACE/]REFERENCE.
     image: String,
     /// Of an image for several platforms, this one: os/architecture[/variant]. Without it, the index.
     #[arg(long, value_name = "PLATFORM")]

@@ -30,7 +30,7 @@ const DEFAULT_TIMEOUT_SECONDS: u64 = 30;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
-    /// containerd:[NAMESPACE/]REFERENCE.
+    /// oci-archive:FILE[:TAG|@DIGEST]; docker-archive:FILE[:REFERENCE]; containerd:[NAMESPACE/]REFERENCE.
     #[arg(required_unless_present = "signature", conflicts_with = "signature")]
     image: Option<String>,
     /// Of an image for several platforms, this one: os/architecture[/variant]. Without it, the index.

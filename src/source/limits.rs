@@ -132,6 +132,20 @@ pub const MAX_LAYOUT_CONTENT: usize = 250_000;
 /// that wrap an image once more 3.
 pub const MAX_LAYOUT_DEPTH: usize = 8;
 
+/// How many members of an archive are listed: [`MAX_LAYOUT_CONTENT`], and not more.
+pub const MAX_ARCHIVE_MEMBERS: usize = MAX_LAYOUT_CONTENT;
+
+/// The largest extended head of a member of an archive, in bytes, which holds a name or a handful of records. What Go's
+/// `archive/tar` takes, and with it docker and containerd.
+pub const MAX_ARCHIVE_EXTENSION: u64 = 1024 * 1024;
+
+/// How many bytes are unpacked of one compressed archive: the largest images, of machine learning, have some 10 GB. Unpacking
+/// as many takes about a minute.
+pub const MAX_UNPACKED_ARCHIVE: u64 = 16 * 1024 * 1024 * 1024;
+
+/// How many bytes of small members of a compressed archive are kept in memory: what one copy holds, too.
+pub const MAX_KEPT_CONTENT: u64 = MAX_COPY_MANIFESTS_SIZE;
+
 /// The time that one question to containerd may take. Its answers come within milliseconds; its longest list, of some
 /// thousand blobs, within 20.
 pub const CONTAINERD_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,6 +3,7 @@
 //! A source answers what it was asked and believes nothing: content comes back as a [`Blob`], whose bytes are what the
 //! descriptor says, and "there is none" is an answer that never stands for "could not look".
 
+pub mod archive;
 pub mod containerd;
 pub mod copy;
 pub mod directory;

@@ -28,6 +28,7 @@ mod service;
 
 mod approval;
 mod approval_files;
+mod archives;
 mod attach;
 mod attach_many;
 mod attach_trust;

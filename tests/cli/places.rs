@@ -16,21 +16,30 @@ pub struct Directory {
 }
 
 impl Directory {
-    fn new(path: PathBuf) -> Self {
+    pub fn new(path: PathBuf) -> Self {
         fs::create_dir_all(path.join("blobs/sha256")).unwrap();
         fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
         Self { path, entries: Vec::new() }
     }
 
-    fn blob(&self, bytes: &[u8]) {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn blob(&self, bytes: &[u8]) {
         fs::write(self.path.join("blobs/sha256").join(Digest::sha256(bytes).hex()), bytes).unwrap();
     }
 
     fn manifest(&mut self, tag: Option<&str>, bytes: &[u8]) {
+        let annotations = tag.map_or(json!({}), |tag| json!({"org.opencontainers.image.ref.name": tag}));
+        self.annotated(&annotations, bytes);
+    }
+
+    pub fn annotated(&mut self, annotations: &Value, bytes: &[u8]) {
         self.blob(bytes);
         let mut entry = serde_json::to_value(Descriptor::of(media_type::IMAGE_MANIFEST, bytes)).unwrap();
-        if let Some(tag) = tag {
-            entry["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
+        if annotations != &json!({}) {
+            entry["annotations"] = annotations.clone();
         }
         self.entries.push(entry);
         let index = json!({"schemaVersion": 2, "manifests": self.entries});

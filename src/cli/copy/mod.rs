@@ -30,7 +30,7 @@ const REDRAWN: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
-    /// containerd:[NAMESPACE/]REFERENCE.
+    /// oci-archive:FILE[:TAG|@DIGEST]; docker-archive:FILE[:REFERENCE]; containerd:[NAMESPACE/]REFERENCE.
     source: String,
     /// Where it goes: registry/repository:tag; oci-layout:DIR[:TAG]; oci-archive:FILE[:TAG]. A layout is made where there is
     /// none; an archive must not be there yet.

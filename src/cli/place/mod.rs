@@ -137,10 +137,21 @@ impl Target {
                     Some(name) => layout.named(name).await,
                     None => layout.only().await,
                 };
-                let (descriptor, place) = (descriptor.map_err(|error| unread(&error))?, Place::Layout(layout));
-                Ok(Self { location, repository: Repository::nowhere(), descriptor, place })
+                Self::in_layout(location, layout, descriptor)
             }
-            Location::OciArchive { .. } | Location::DockerArchive { .. } => Err(unsupported(&location)),
+            Location::OciArchive { file, image } => {
+                let archive = Layout::open_archive(file).await.map_err(|error| unread(&error))?;
+                let descriptor = match image {
+                    Some(name) => archive.named(name).await,
+                    None => archive.only().await,
+                };
+                Self::in_layout(location, archive, descriptor)
+            }
+            Location::DockerArchive { file, image } => {
+                let archive = Layout::open_archive(file).await.map_err(|error| unread(&error))?;
+                let descriptor = archive.saved(image.as_ref()).await;
+                Self::in_layout(location, archive, descriptor)
+            }
         }
     }
 
@@ -209,6 +220,11 @@ impl Target {
         is_named.then(|| self.repository.clone())
     }
 
+    fn in_layout(location: Location, layout: Layout, image: Result<Descriptor, SourceError>) -> Result<Self, Failure> {
+        let (descriptor, place) = (image.map_err(|error| unread(&error))?, Place::Layout(layout));
+        Ok(Self { location, repository: Repository::nowhere(), descriptor, place })
+    }
+
     /// The location with the digest in place of the tag.
     pub(super) fn pinned(&self) -> Location {
         self.location.pinned(self.descriptor.digest.clone())
@@ -242,17 +258,11 @@ fn unread(error: &SourceError) -> Failure {
     Failure::of(error).about(Check::Retrieval)
 }
 
-fn unsupported(location: &Location) -> Failure {
-    let message = format!("`{location}` lies in a place that cannot be opened yet");
-    let remedy = "copy the image into an OCI layout or a registry".to_owned();
-    Failure { remedy: Some(remedy), ..Failure::usage("place-unsupported", message) }
-}
-
 /// What `ls` and `inspect` are asked: the signatures of an image.
 #[derive(Debug, Args)]
 pub(super) struct ListArguments {
     /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
-    /// containerd:[NAMESPACE/]REFERENCE.
+    /// oci-archive:FILE[:TAG|@DIGEST]; docker-archive:FILE[:REFERENCE]; containerd:[NAMESPACE/]REFERENCE.
     image: String,
     /// Of an image for several platforms, this one: os/architecture[/variant]. Without it, the index.
     #[arg(long, value_name = "PLATFORM")]

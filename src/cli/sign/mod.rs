@@ -28,7 +28,7 @@ use crate::verify::Problem;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The image: registry/repository:tag or registry/repository@digest; oci-layout:DIR[:TAG|@DIGEST];
-    /// containerd:[NAMESPACE/]REFERENCE.
+    /// oci-archive:FILE[:TAG|@DIGEST]; docker-archive:FILE[:REFERENCE]; containerd:[NAMESPACE/]REFERENCE.
     #[arg(required_unless_present_any = ["descriptor", "approved"], conflicts_with = "descriptor")]
     image: Option<String>,
     /// Of an image for several platforms, this one: os/architecture[/variant]. Without it, the index.

@@ -84,6 +84,7 @@ impl Layout {
     }
 
     async fn remove(&self, digest: &Digest) -> Result<(), SourceError> {
+        self.check_writable()?;
         let name = blob_file(digest);
         match tokio::fs::remove_file(self.path.join(&name)).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(self.unwritable(&name, error)),

@@ -4,9 +4,10 @@ use std::io;
 
 use crate::oci::{BlobMismatch, InvalidJson, InvalidManifest};
 use crate::remedy::{Code, Remedy};
+use crate::source::archive::ArchiveFault;
 use crate::source::limits::{MAX_LAYOUT_DEPTH, MAX_LAYOUT_MANIFESTS};
 
-/// Why a directory cannot be read as an OCI image layout.
+/// Why a directory or an archive cannot be read as an OCI image layout.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LayoutFault {
@@ -57,6 +58,12 @@ pub enum LayoutFault {
         /// How it differs.
         source: BlobMismatch,
     },
+    /// It lies in an archive that cannot be read as one.
+    #[error("its archive cannot be used")]
+    Archive {
+        /// What is wrong with the archive.
+        source: ArchiveFault,
+    },
     /// One tag for different content.
     #[error("different manifests have the tag `{0}`")]
     AmbiguousTag(String),
@@ -81,6 +88,7 @@ impl Remedy for LayoutFault {
             Self::Unreadable { .. } => "layout-unreadable",
             Self::Unwritable { .. } => "layout-unwritable",
             Self::Damaged { .. } => "layout-damaged",
+            Self::Archive { source } => return source.code(),
             Self::AmbiguousTag(_) => "layout-tag-ambiguous",
             Self::SeveralImages => "layout-several-images",
             Self::TooManyManifests => "layout-too-many-manifests",
@@ -99,6 +107,7 @@ impl Remedy for LayoutFault {
             Self::Unwritable { .. } => {
                 "see whether the disk is full, and whether the directory may be written to".into()
             }
+            Self::Archive { source } => return source.remedy(),
             Self::AmbiguousTag(_) => "name the manifest by its digest".into(),
             Self::SeveralImages => "name the image by its tag or its digest".into(),
             Self::TooManyManifests | Self::TooDeep => "copy the image into a layout of its own".into(),

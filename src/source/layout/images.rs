@@ -9,6 +9,7 @@ use futures_util::stream;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
+use super::files::Files;
 use super::listing::Wanted;
 use super::reading::blob_file;
 use super::{Layout, LayoutFault, REF_NAME, entries};
@@ -49,6 +50,9 @@ impl Images for Layout {
         if !self.holds(descriptor).await? {
             return Err(self.lacks(descriptor.digest.as_str()));
         }
+        if let Files::Archive(archive) = &self.files {
+            return self.stream(archive, descriptor);
+        }
         let file = File::open(self.path.join(&name)).await.map_err(unreadable)?;
         let layout = self.clone();
         let pieces = stream::unfold(Some(file), move |file| {
@@ -79,6 +83,9 @@ impl Layout {
     /// Whether a file of the right size lies there. One of another size was not written to its end, or is damaged.
     pub(super) async fn holds(&self, descriptor: &Descriptor) -> Result<bool, SourceError> {
         let name = blob_file(&descriptor.digest);
+        if let Files::Archive(archive) = &self.files {
+            return Ok(self.member_size(archive, &name)? == Some(descriptor.size));
+        }
         match tokio::fs::metadata(self.path.join(&name)).await {
             Ok(metadata) => Ok(metadata.is_file() && metadata.len() == descriptor.size),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -26,6 +26,7 @@ impl Layout {
         &self,
         change: impl FnOnce(&mut Vec<Value>) -> bool + Send + 'static,
     ) -> Result<(), SourceError> {
+        self.check_writable()?;
         let layout = self.clone();
         let changing = tokio::task::spawn_blocking(move || layout.change_index_now(change));
         changing.await.unwrap_or_else(|error| Err(self.unwritable(INDEX_FILE, io::Error::other(error))))

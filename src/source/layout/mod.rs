@@ -1,4 +1,5 @@
-//! An OCI image layout: images and signatures in a directory, as `oras`, `skopeo` and `notation` write them.
+//! An OCI image layout: images and signatures in a directory, as `oras`, `skopeo` and `notation` write them, or in an
+//! archive of one, as `docker save` and `ctr images export` do.
 //!
 //! A layout may come from a stranger. Its files are bounded in size and number ([`limits`](crate::source::limits)), file
 //! names are made of parsed digests alone, and content is believed only when it hashes to the digest it lies under. For
@@ -12,7 +13,9 @@
 //! Follows the OCI image specification 1.1, "OCI Image Layout Specification".
 
 mod deleting;
+mod docker;
 mod fault;
+mod files;
 mod images;
 mod index;
 mod listing;
@@ -34,8 +37,10 @@ pub use fault::LayoutFault;
 pub use new_archive::NewArchive;
 pub use store::SignatureStore;
 
+use self::files::Files;
 use self::listing::Wanted;
 use self::walk::Walk;
+use super::archive::Archive;
 use super::limits::{MAX_LAYOUT_MANIFESTS, MAX_LAYOUT_VERSION};
 use super::{Referrers, Source, SourceError};
 use crate::oci::{
@@ -49,10 +54,11 @@ const VERSION_FILE: &str = "oci-layout";
 /// The annotation that gives an entry of `index.json` its tag (image specification, "Pre-Defined Annotation Keys").
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// An OCI image layout. `index.json` is read anew for each question.
+/// An OCI image layout. In a directory, `index.json` is read anew for each question.
 #[derive(Clone, Debug)]
 pub struct Layout {
     path: PathBuf,
+    files: Files,
 }
 
 /// The file `oci-layout`.
@@ -65,14 +71,31 @@ struct VersionFile {
 impl Layout {
     /// The layout in this directory, whose version is one that can be read.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, SourceError> {
-        let layout = Self { path: path.into() };
-        let bytes = layout.file(VERSION_FILE, MAX_LAYOUT_VERSION).await?;
-        let bytes = bytes.ok_or_else(|| layout.fault(LayoutFault::Missing(VERSION_FILE)))?;
+        let layout = Self { path: path.into(), files: Files::Directory };
+        layout.check_version().await?;
+        Ok(layout)
+    }
+
+    /// The layout in this archive, as it is now.
+    pub async fn open_archive(path: impl Into<PathBuf>) -> Result<Self, SourceError> {
+        let path = path.into();
+        let opened = Archive::open(path.clone()).await;
+        let opened = opened.map_err(|source| {
+            let source = LayoutFault::Archive { source };
+            SourceError::Layout { path: path.clone(), source }
+        })?;
+        let layout = Self { path, files: Files::Archive(opened) };
+        layout.check_version().await?;
+        Ok(layout)
+    }
+
+    async fn check_version(&self) -> Result<(), SourceError> {
+        let Some(bytes) = self.file(VERSION_FILE, MAX_LAYOUT_VERSION).await? else { return Err(self.no_layout()?) };
         let file: VersionFile =
-            parse_json(&bytes).map_err(|source| layout.fault(LayoutFault::Version { file: VERSION_FILE, source }))?;
+            parse_json(&bytes).map_err(|source| self.fault(LayoutFault::Version { file: VERSION_FILE, source }))?;
         match file.image_layout_version.as_str() {
-            VERSION => Ok(layout),
-            other => Err(layout.fault(LayoutFault::UnknownVersion(excerpt(other)))),
+            VERSION => Ok(()),
+            other => Err(self.fault(LayoutFault::UnknownVersion(excerpt(other)))),
         }
     }
 
@@ -83,7 +106,7 @@ impl Layout {
         Self::open(path).await
     }
 
-    /// The directory.
+    /// The directory or the archive.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -118,14 +141,18 @@ impl Layout {
 
     /// The entry with this tag. Two entries may share it when they are the same.
     async fn by_tag(&self, tag: &Tag) -> Result<Descriptor, SourceError> {
-        let index = self.index().await?;
-        let mut named =
-            entries(index).filter(|entry| entry.annotations.get(REF_NAME).is_some_and(|n| n == tag.as_str()));
-        let entry = named.next().ok_or_else(|| self.lacks(tag.as_str()))?;
+        let is_named = |entry: &Descriptor| entry.annotations.get(REF_NAME).is_some_and(|name| name == tag.as_str());
+        self.one(tag.as_str(), is_named).await
+    }
+
+    /// The entry of `index.json` that the name means.
+    async fn one(&self, name: &str, is_named: impl Fn(&Descriptor) -> bool) -> Result<Descriptor, SourceError> {
+        let mut named = entries(self.index().await?).filter(|entry| is_named(entry));
+        let entry = named.next().ok_or_else(|| self.lacks(name))?;
         if named.all(|other| other.same_content(&entry)) {
             return Ok(entry);
         }
-        Err(self.fault(LayoutFault::AmbiguousTag(tag.as_str().to_owned())))
+        Err(self.fault(LayoutFault::AmbiguousTag(name.to_owned())))
     }
 
     /// The first entry with this digest, in any index. An index that cannot be read might have had it.
@@ -144,7 +171,8 @@ impl Layout {
 
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the OCI layout {}", self.path.display())
+        let kind = if self.files.is_archive() { "archive" } else { "OCI layout" };
+        write!(f, "the {kind} {}", self.path.display())
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use super::files::Files;
 use super::{Layout, LayoutFault};
 use crate::oci::{Blob, Descriptor, Digest, Index, MAX_MANIFEST_SIZE};
 use crate::source::SourceError;
@@ -39,7 +40,11 @@ impl Layout {
 
     /// The bytes of one file of the layout, where there is one. `name` is ours or made of a digest.
     pub(super) async fn file(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
-        match read(self.path.join(name), limit).await {
+        let read = match &self.files {
+            Files::Directory => read(self.path.join(name), limit).await,
+            Files::Archive(archive) => return self.member(archive, name, limit).await,
+        };
+        match read {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Fault::Absent) => Ok(None),
             Err(Fault::TooLarge { size }) => Err(self.too_large(name, size, limit)),

@@ -131,6 +131,7 @@ impl Layout {
     }
 
     async fn store_stream(&self, blob: BlobStream) -> Result<(), SourceError> {
+        self.check_writable()?;
         let Some(part) = self.part(blob.descriptor()).await? else { return Ok(()) };
         self.write(part, blob).await
     }
