@@ -165,7 +165,7 @@ pub(super) async fn find<S: Source>(
     }
     // Whoever attached it before may have written another manifest around it.
     for signature in &existing.descriptors {
-        let envelope = envelope_of(place, repository, signature).await?;
+        let envelope = envelope_of(place, repository, artifact, signature).await?;
         if envelope.is_some_and(|envelope| envelope.digest == attachable.envelope_descriptor().digest) {
             return Ok(Some(signature.digest.clone()));
         }
@@ -205,7 +205,7 @@ pub(super) async fn sound(
 ) -> Result<Vec<(Descriptor, Attachable)>, SourceError> {
     let mut sound = Vec::new();
     for signature in super::registry::signatures(place, repository, artifact, MAX_EXISTING).await?.descriptors {
-        let Some(envelope) = envelope_of(place, repository, &signature).await? else { continue };
+        let Some(envelope) = envelope_of(place, repository, artifact, &signature).await? else { continue };
         let Ok(format) = Format::from_media_type(&envelope.media_type) else { continue };
         if passed_over.contains(&envelope.digest) {
             continue;
@@ -218,15 +218,18 @@ pub(super) async fn sound(
     Ok(sound)
 }
 
-/// The envelope that a signature manifest points to; none where it is no signature, or is listed and not there.
+/// The envelope that a signature manifest of this artifact points to; none where it is no signature, is listed and not there,
+/// or is one that no verifier takes for this artifact's: whoever may push could otherwise have a good envelope pass for stored.
 async fn envelope_of<S: Source + ?Sized>(
     place: &S,
     repository: &Repository,
+    artifact: &Descriptor,
     signature: &Descriptor,
 ) -> Result<Option<Descriptor>, SourceError> {
     let manifest = present(place.manifest(repository, signature).await)?;
     let parse = |manifest: Blob| SignatureManifest::parse(&signature.media_type, manifest.bytes()).ok();
-    Ok(manifest.and_then(parse).map(|manifest| manifest.envelope))
+    let own = manifest.and_then(parse).filter(|manifest| !manifest.is_foreign_to(artifact));
+    Ok(own.map(|manifest| manifest.envelope))
 }
 
 /// The content, where it is there and sound: somebody else's broken signature does not stand in the way of a good one.

@@ -95,7 +95,7 @@ async fn fetch(
     let manifest = source.manifest(repository, descriptor).await.map_err(|error| unfetched(&error))?;
     let signature = SignatureManifest::parse(&descriptor.media_type, manifest.bytes())
         .map_err(|error| Outcome::unread(Check::Retrieval, State::Failed { problem: Problem::of(&error) }))?;
-    if signature.subject.as_ref().is_some_and(|named| !named.same_content(subject)) {
+    if signature.is_foreign_to(subject) {
         return Err(Outcome::unread(Check::Retrieval, State::Failed { problem: foreign(descriptor) }));
     }
     let envelope = source.blob(repository, &signature.envelope, bounds.envelope_size).await;

@@ -136,6 +136,12 @@ impl SignatureManifest {
         }
     }
 
+    /// Whether it says that it belongs to something other than this: also to the same digest as another media type, or with
+    /// another size. No verifier takes such a one, so it stands in for none that would be taken, whatever envelope it holds.
+    pub fn is_foreign_to(&self, artifact: &Descriptor) -> bool {
+        self.subject.as_ref().is_some_and(|named| !named.same_content(artifact))
+    }
+
     /// The subject in these bytes, which are a signature manifest by their types and may have a wrong number of layers:
     /// whoever lists signatures lists the broken ones too.
     pub fn subject_of(media_type: &str, bytes: &[u8]) -> Result<Option<Descriptor>, InvalidManifest> {

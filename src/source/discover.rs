@@ -61,6 +61,8 @@ pub enum State {
     Missing,
     /// What is there is no manifest, or not what its digest says.
     Unreadable,
+    /// It belongs to something else by its own words, whoever lists it here. What hangs on it is not looked for.
+    Foreign,
     /// It stands in the tree before, with everything that hangs on it.
     Repeated,
 }
@@ -155,6 +157,7 @@ impl Search {
 
     fn take_in(&mut self, own: usize, around: Around) {
         let Around { read, hanging, tagged } = around;
+        let is_foreign = read.as_ref().is_ok_and(|links| self.is_foreign(own, links));
         let Some(found) = self.tree.manifests.get_mut(own) else { return };
         let below = found.depth + 1;
         let parts = match read {
@@ -168,6 +171,10 @@ impl Search {
                 Vec::new()
             }
         };
+        if is_foreign {
+            self.set_aside(own);
+            return;
+        }
         for (part, platform) in parts {
             self.find(part.bare(), Some(own), Relation::Part(platform), below);
         }
@@ -177,6 +184,37 @@ impl Search {
         }
         for (tag, found) in tagged {
             self.find(found.bare(), Some(own), Relation::Cosign(tag), below);
+        }
+    }
+
+    /// Whether a manifest says that it belongs to something other than what it was found by. Whoever may push writes the lists
+    /// of referrers and the tags, and a manifest says itself what it refers to.
+    fn is_foreign(&self, own: usize, links: &Links) -> bool {
+        let Some(found) = self.tree.manifests.get(own) else { return false };
+        let Some(parent) = found.parent.and_then(|parent| self.tree.manifests.get(parent)) else { return false };
+        let subject = links.subject.as_ref().map(|subject| &subject.digest);
+        match found.relation {
+            Relation::Image => false,
+            Relation::Referrer => subject != Some(&parent.descriptor.digest),
+            Relation::Cosign(_) => subject.is_some_and(|subject| *subject != parent.descriptor.digest),
+            // An attestation that is listed beside the image that it is about.
+            Relation::Part(_) => subject.is_some_and(|subject| !self.seen.contains(subject)),
+        }
+    }
+
+    /// Has a manifest that is foreign where it stands be looked at where else it was found.
+    fn set_aside(&mut self, own: usize) {
+        let Some(found) = self.tree.manifests.get_mut(own) else { return };
+        found.state = State::Foreign;
+        let digest = found.descriptor.digest.clone();
+        let is_again = |found: &Found| found.state == State::Repeated && found.descriptor.digest == digest;
+        self.seen.remove(&digest);
+        if let Some(next) = self.tree.manifests.iter().position(is_again)
+            && let Some(found) = self.tree.manifests.get_mut(next)
+        {
+            found.state = State::Read;
+            self.due.push((next, found.descriptor.clone()));
+            self.seen.insert(digest);
         }
     }
 }

@@ -102,6 +102,25 @@ async fn an_envelope_in_another_manifest_is_known_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_envelope_in_a_manifest_that_no_verifier_takes_is_not_there() {
+    for (member, value) in [("size", json!(1)), ("mediaType", json!(media_type::IMAGE_INDEX))] {
+        let release = Release::start(1).await;
+        let envelope = fs::read(envelope_file(&release.payload(0), Format::Cose)).unwrap();
+        let registry = &release.scene.registry;
+        registry.put_blob(REPOSITORY, &envelope);
+        let manifest = crate::registry::signature(&release.images[0], &envelope);
+        let mut manifest: Value = serde_json::from_slice(&manifest).unwrap();
+        manifest["subject"][member] = value;
+        let manifest = manifest.to_string();
+        let foreign = registry.put_referrer(REPOSITORY, media_type::IMAGE_MANIFEST, manifest.as_bytes());
+        let document = release.attach("--output json").exits(0).json();
+        assert_eq!(counts(&document), [1, 0, 0, 0]);
+        assert!(registry.manifest(REPOSITORY, foreign.as_str()).is_some());
+        release.scene.node.run(&format!("verify {}", release.reference(0))).exits(0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_writes_nothing() {
     let release = Release::start(2).await;
     let ran = release.attach("--dry-run").exits(0);

@@ -167,3 +167,59 @@ async fn signatures_in_a_layout_are_pruned_too_and_a_registry_may_refuse() {
     assert_eq!(refused.run("prune --yes -o json").exits(3).json()["code"], "registry-refuses-delete");
     assert_eq!(listed(&refused).len(), 2);
 }
+
+/// What somebody changes in a copy of a signature manifest.
+type Change = fn(&mut Value);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_no_verifier_takes_stands_in_for_none() {
+    let changes: [(Change, &str); 3] = [
+        (|manifest| manifest["subject"]["size"] = json!(1), "foreign"),
+        (|manifest| manifest["subject"]["mediaType"] = json!(media_type::IMAGE_INDEX), "foreign"),
+        (|manifest| manifest["annotations"]["io.example.note"] = json!("once more"), "superseded"),
+    ];
+    for (change, expected) in changes {
+        for scene in scenes().await {
+            let genuine = sign(&scene, "");
+            let manifest = scene.registry.manifest(REPOSITORY, &genuine).unwrap();
+            // The registry lists in the order of arrival, and the first of equal ones stays.
+            scene.run(&format!("rm --signature {genuine}")).exits(0);
+            let mut known: Value = serde_json::from_slice(&manifest).unwrap();
+            change(&mut known);
+            let known = known.to_string();
+            let wrapper = scene.registry.put_referrer(REPOSITORY, media_type::IMAGE_MANIFEST, known.as_bytes());
+            scene.registry.put_referrer(REPOSITORY, media_type::IMAGE_MANIFEST, &manifest);
+            let done = prune(&scene, "--yes");
+            let lines = if expected == "foreign" { &done["kept"] } else { &done["pruned"] };
+            assert_eq!(why(lines, wrapper.as_str()), expected, "{done}");
+            assert!(scene.registry.manifest(REPOSITORY, &genuine).is_some());
+            scene.verify("").answers(0, "admit", "admitted", None);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_of_another_image_is_not_dangling_where_what_lists_it_is_gone() {
+    let scene = Scene::of(ScriptedRegistry::builder().without_referrers()).await;
+    let genuine = sign(&scene, "");
+    let ghost = registry::image("ghost");
+    scene.registry.put_blob(REPOSITORY, b"{}");
+    let own = registry::signature(&ghost, b"{}");
+    let own = scene.registry.put_manifest(REPOSITORY, None, media_type::IMAGE_MANIFEST, &own).to_string();
+    let digest = Descriptor::of("m", &ghost).digest;
+    let entry = |digest: &str| {
+        let manifest = scene.registry.manifest(REPOSITORY, digest).unwrap();
+        let mut entry = json!(Descriptor::of(media_type::IMAGE_MANIFEST, &manifest));
+        entry["artifactType"] = json!(media_type::NOTARY_SIGNATURE);
+        entry
+    };
+    let entries = [entry(&genuine), entry(&own)];
+    let list = json!({"schemaVersion": 2, "mediaType": media_type::IMAGE_INDEX, "manifests": entries}).to_string();
+    let tag = digest.fallback_tag();
+    scene.registry.put_manifest(REPOSITORY, Some(&tag), media_type::IMAGE_INDEX, list.as_bytes());
+    let image = format!("{}/{REPOSITORY}@{digest}", scene.registry.host());
+    let done = scene.node.run(&format!("prune --yes -o json {image}")).exits(0).json();
+    assert_eq!((why(&done["kept"], &genuine), why(&done["pruned"], &own)), (json!("foreign"), json!("dangling")));
+    assert!(scene.registry.manifest(REPOSITORY, &own).is_none());
+    scene.verify("").answers(0, "admit", "admitted", None);
+}

@@ -106,6 +106,7 @@ fn word(state: State) -> Option<&'static str> {
         State::Read => None,
         State::Missing => Some("missing"),
         State::Unreadable => Some("unreadable"),
+        State::Foreign => Some("foreign"),
         State::Repeated => Some("repeated"),
     }
 }

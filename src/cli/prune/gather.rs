@@ -7,6 +7,7 @@ use super::report::{Lacking, Reason};
 use crate::envelope::Envelope;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
 use crate::oci::{Descriptor, Repository, SignatureManifest, media_type};
+use crate::sign::Signed;
 use crate::source::discover::{Found, Relation, State, Tree};
 use crate::source::limits::MAX_COMPARED_ENVELOPES;
 use crate::source::{ImageSink, SourceError};
@@ -33,21 +34,25 @@ pub(super) async fn gather(
     for (number, found) in tree.manifests.iter().enumerate() {
         let signatures = tree.below(number).filter(|(_, below)| is_signature(below));
         let mut subject = Subject { descriptor: found.descriptor.clone(), candidates: Vec::new(), settled: Vec::new() };
-        let mut held = 0;
+        // Of equal ones the first stays, and that is to be one that nobody else has put around the envelope.
+        let (mut held, mut written_here) = (0, 0);
         for (number, signature) in signatures {
             let is_referred_to = tree.below(number).next().is_some();
             let read = match (found.state, signature.state, is_referred_to) {
+                (_, State::Foreign, _) => Read::Settled(Reason::Foreign),
                 (_, State::Unreadable, _) => Read::Settled(Reason::Unreadable),
                 (State::Missing, _, true) | (_, State::Missing, true) => Read::Settled(Reason::HoldsOthers),
+                (_, State::Missing, false) => Read::Settled(Reason::Dangling(Lacking::Manifest)),
                 (State::Missing, _, false) => Read::Settled(Reason::Dangling(Lacking::Subject)),
-                (_, State::Missing, _) => Read::Settled(Reason::Dangling(Lacking::Manifest)),
                 _ if held > MAX_COMPARED_ENVELOPES => Read::Settled(Reason::NotCompared),
                 _ => read(place, repository, &found.descriptor, &signature.descriptor, is_referred_to).await?,
             };
             match read {
-                Read::Whole(candidate, size) => {
-                    held += size;
-                    subject.candidates.push(*candidate);
+                Read::Whole(whole) => {
+                    held += whole.size;
+                    let place = if whole.is_as_written_here { written_here } else { subject.candidates.len() };
+                    written_here += usize::from(whole.is_as_written_here);
+                    subject.candidates.insert(place, whole.candidate);
                 }
                 Read::Settled(reason) => subject.settled.push((signature.descriptor.clone(), reason)),
             }
@@ -65,9 +70,16 @@ fn is_signature(found: &Found) -> bool {
 }
 
 enum Read {
-    /// A whole one, and how many bytes its envelope has.
-    Whole(Box<Candidate>, u64),
+    Whole(Box<Whole>),
     Settled(Reason),
+}
+
+struct Whole {
+    candidate: Candidate,
+    /// How many bytes its envelope has.
+    size: u64,
+    /// Whether its manifest is the one that is written here around this envelope.
+    is_as_written_here: bool,
 }
 
 async fn read(
@@ -85,6 +97,9 @@ async fn read(
         manifest => manifest?,
     };
     let Ok(parsed) = SignatureManifest::parse(&signature.media_type, manifest.bytes()) else { return unreadable };
+    if parsed.is_foreign_to(subject) {
+        return Ok(Read::Settled(Reason::Foreign));
+    }
     let blob = match place.blob(repository, &parsed.envelope, DEFAULT_ENVELOPE_SIZE).await {
         Err(error) if error.is_about_content() => return unreadable,
         Err(SourceError::NotFound { .. }) if is_referred_to => return Ok(Read::Settled(Reason::HoldsOthers)),
@@ -95,8 +110,11 @@ async fn read(
     let Ok(envelope) = Envelope::parse(media_type, blob.bytes(), DEFAULT_ENVELOPE_SIZE) else { return unreadable };
     match check_integrity(&envelope, &subject.bare()) {
         Ok(sound) => {
+            let time = envelope.signed_attributes().signing_time;
+            let stored = Signed::storing(blob, &subject.bare(), sound.chain().certificates(), time);
+            let is_as_written_here = stored.manifest.descriptor().digest == signature.digest;
             let candidate = Candidate { manifest: signature.bare(), envelope, sound, is_referred_to };
-            Ok(Read::Whole(Box::new(candidate), parsed.envelope.size))
+            Ok(Read::Whole(Box::new(Whole { candidate, size: parsed.envelope.size, is_as_written_here })))
         }
         Err(problem) => Ok(Read::Settled(Reason::Broken(problem))),
     }

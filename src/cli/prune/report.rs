@@ -22,6 +22,8 @@ pub(super) enum Reason {
     ExpiredAlone(Option<Difference>),
     /// It stays, though it is dangling: something else refers to it.
     HoldsOthers,
+    /// It stays: it belongs to something else, or says so.
+    Foreign,
     /// It stays: it cannot be read.
     Unreadable,
     /// It stays: it is not what its signer made over this.
@@ -52,6 +54,7 @@ impl Reason {
             Self::Expired { .. } | Self::ExpiredAlone(_) => "expired",
             Self::Differs(_) => "differs",
             Self::HoldsOthers => "referred",
+            Self::Foreign => "foreign",
             Self::Unreadable => "unreadable",
             Self::Broken(_) => "broken",
             Self::NotCompared => "uncompared",
@@ -78,6 +81,9 @@ impl Reason {
                 format!("a policy may only log an expiry, and {difference}; `--expired` takes it away")
             }
             Self::HoldsOthers => "it is dangling, and something else refers to it".to_owned(),
+            Self::Foreign => {
+                "its manifest names another subject, so no verifier takes it for a signature of this".to_owned()
+            }
             Self::Unreadable => "it cannot be read".to_owned(),
             Self::Broken(problem) => format!("{} [{}]", problem.message, problem.code),
             Self::NotCompared => "there are too many before it to compare it with".to_owned(),
