@@ -147,6 +147,22 @@ async fn what_a_registry_drops_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tag_of_cosigns_that_points_elsewhere_at_the_destination_is_left() {
+    let (scene, _) = published(ScriptedRegistry::builder()).await;
+    let tag = format!("{}.sig", Descriptor::of("m", &scene.image).digest.fallback_tag());
+    for (there, code) in [("another", 1), ("cosign", 0)] {
+        let to = ScriptedRegistry::start().await;
+        let before = crate::registry::image(there);
+        to.put_manifest("new/app", Some(&tag), media_type::IMAGE_MANIFEST, &before);
+        let ran = scene.node.run(&format!("copy -o json {} {}/new/app:v2", source(&scene), to.host()));
+        let copied = ran.exits(code).json();
+        assert_eq!(to.manifest("new/app", &tag).unwrap(), before);
+        let is_left = copied["dropped"][0]["loss"]["tag-taken"] == json!(tag);
+        assert_eq!((is_left, copied["tags"] == json!([tag])), (code == 1, code == 0), "{copied}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failure_that_passes_at_any_step_is_waited_for() {
     for part in ["GET /v2/team/app/manifests", "GET /v2/team/app/blobs", "GET /v2/team/app/referrers"] {
         let (scene, _) = published(ScriptedRegistry::builder()).await;

@@ -59,6 +59,7 @@ fn loss(Dropped { digest, loss }: &Dropped) -> String {
         Loss::Missing => format!("{digest} is not there"),
         Loss::NotListed(subject) => format!("{digest} is not listed as a referrer of {subject}"),
         Loss::OtherArtifactType(other) => format!("{digest} is listed with the artifact type `{other}`"),
+        Loss::TagTaken(tag) => format!("{digest} did not get the tag `{tag}`, which points to something else already"),
         Loss::NotTagged(tag) => format!("{digest} is not what the tag `{tag}` points to"),
     }
 }

@@ -97,6 +97,7 @@ pub async fn copy(
     tally.size.store(plan.blobs.iter().map(|blob| blob.size).sum(), Ordering::Relaxed);
     let transfer = Transfer::new(&from, &to, options, tally);
     let mut copied = transfer.run(&plan).await?;
-    copied.dropped = proof::missing(&to, &plan, options, &copied.left).await?;
+    let missing = proof::missing(&to, &plan, options, &copied).await?;
+    copied.dropped.extend(missing);
     Ok(copied)
 }

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 
 use super::patience::patiently;
 use super::plan::Plan;
-use super::{CopyOptions, End};
-use crate::oci::{Descriptor, Digest, Reference, Tag};
+use super::{Copied, CopyOptions, End};
+use crate::oci::{Blob, Descriptor, Digest, Reference, Tag};
 use crate::source::limits::{MAX_COPY_REFERRERS, MAX_TRANSFERS};
 use crate::source::{ImageSink, SourceError};
 
@@ -35,17 +35,19 @@ pub enum Loss {
     OtherArtifactType(String),
     /// The tag does not point to it.
     NotTagged(String),
+    /// The tag pointed to something else before, and was left.
+    TagTaken(String),
 }
 
-/// What of a plan is not at the destination. `left` was not to be copied.
+/// What of a plan is not at the destination, but for what the copy has told of itself.
 pub(super) async fn missing(
     to: &End<'_, dyn ImageSink>,
     plan: &Plan,
     options: &CopyOptions,
-    left: &[Descriptor],
+    copied: &Copied,
 ) -> Result<Vec<Dropped>, SourceError> {
     let room = Semaphore::new(MAX_TRANSFERS);
-    let is_due = |blob: &&Descriptor| !left.iter().any(|left| left.digest == blob.digest);
+    let is_due = |blob: &&Descriptor| !copied.left.iter().any(|left| left.digest == blob.digest);
     let blobs = plan.blobs.iter().filter(is_due).map(|blob| (blob, false));
     let manifests = plan.steps.iter().flatten().map(|manifest| (manifest.descriptor(), true));
     let asked = blobs.chain(manifests).map(|(descriptor, is_manifest)| {
@@ -65,7 +67,8 @@ pub(super) async fn missing(
     });
     let mut dropped: Vec<Dropped> = try_join_all(asked).await?.into_iter().flatten().collect();
     dropped.extend(unlisted(to, plan, options).await?);
-    let names = plan.tagged.iter().map(|(tag, manifest)| (tag, manifest.descriptor()));
+    let is_named = |(tag, _): &&(Tag, Blob)| copied.tags.iter().any(|named| named == tag.as_str());
+    let names = plan.tagged.iter().filter(is_named).map(|(tag, manifest)| (tag, manifest.descriptor()));
     for (tag, descriptor) in names.chain(options.tag.as_ref().map(|tag| (tag, plan.root.descriptor()))) {
         if !points_to(to, options, tag, descriptor).await? {
             let loss = Loss::NotTagged(tag.as_str().to_owned());

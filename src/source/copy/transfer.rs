@@ -9,8 +9,8 @@ use tokio::sync::{Mutex, Semaphore};
 
 use super::patience::patiently;
 use super::plan::{Plan, Referrer};
-use super::{Copied, CopyOptions, Count, End, Tally};
-use crate::oci::{Blob, Descriptor, Digest};
+use super::{Copied, CopyOptions, Count, Dropped, End, Loss, Tally};
+use crate::oci::{Blob, Descriptor, Digest, Tag};
 use crate::source::limits::{MAX_COPY_REFERRERS, MAX_TRANSFERS};
 use crate::source::{ImageSink, Images, SourceError};
 
@@ -60,8 +60,15 @@ impl<'a> Transfer<'a> {
         let manifests = Count { total, present: self.present.swap(0, Ordering::Relaxed) };
         self.referrers(&plan.referrers).await?;
         let End { place, repository } = self.to;
+        let (mut tags, mut dropped) = (Vec::new(), Vec::new());
         for (tag, manifest) in &plan.tagged {
+            if self.is_taken(tag, &manifest.descriptor().digest).await? {
+                let loss = Loss::TagTaken(tag.as_str().to_owned());
+                dropped.push(Dropped { digest: manifest.descriptor().digest.clone(), loss });
+                continue;
+            }
             patiently(self.options.first_pause, || place.name(repository, manifest, Some(tag))).await?;
+            tags.push(tag.as_str().to_owned());
         }
         let tag = self.options.tag.as_ref();
         patiently(self.options.first_pause, || place.name(repository, &plan.root, tag)).await?;
@@ -71,10 +78,22 @@ impl<'a> Transfer<'a> {
             mounted: self.mounted.into_inner(),
             bytes: self.sent.into_inner(),
             referrers: plan.referrers.iter().map(entry).collect(),
-            tags: plan.tagged.iter().map(|(tag, _)| tag.as_str().to_owned()).collect(),
+            tags,
             left: self.left.into_inner(),
-            dropped: Vec::new(),
+            dropped,
         })
+    }
+
+    /// Whether a tag of cosign's points to something else at the destination. An image lists what it likes, somebody else's
+    /// digest too, and is not to put other signatures in the place of that one's.
+    async fn is_taken(&self, tag: &Tag, digest: &Digest) -> Result<bool, SourceError> {
+        let End { place, repository } = self.to;
+        let reference = repository.tagged(tag.clone());
+        match patiently(self.options.first_pause, || place.resolve(&reference)).await {
+            Err(SourceError::NotFound { .. }) => Ok(false),
+            Err(error) if error.is_about_content() => Ok(true),
+            found => Ok(found?.digest != *digest),
+        }
     }
 
     async fn blob(&self, blob: &Descriptor) -> Result<(), SourceError> {
