@@ -98,6 +98,8 @@ pub trait Sink: Send + Sync {
 pub struct Tags {
     /// Those that are of good form.
     pub names: Vec<Tag>,
+    /// What is listed under no tag, with its name where it has one: in a layout, whose names may have any form.
+    pub untagged: Vec<(Option<String>, Descriptor)>,
     /// Whether the source had more than were asked for.
     pub truncated: bool,
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::copy::published;
 use crate::node::{REPOSITORY, Ran, Scene};
-use crate::registry::{self, ScriptedRegistry};
+use crate::registry::{self, Fault, ScriptedRegistry};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signature_that_is_removed_is_gone_and_the_others_stay() {
@@ -107,4 +107,125 @@ async fn a_registry_that_deletes_nothing_keeps_everything() {
     scene.run("sign").exits(0);
     assert_eq!(rm(&scene, "--yes", ":v1").exits(3).json()["code"], "registry-refuses-delete");
     scene.verify("").answers(0, "admit", "admitted", None);
+}
+
+/// Has the fallback tag of the scene's image list these, beside what it lists.
+fn list(scene: &Scene, entries: &[Value]) -> String {
+    let tag = Descriptor::of("m", &scene.image).digest.fallback_tag();
+    let listed = scene.registry.manifest(REPOSITORY, &tag).unwrap();
+    let mut index: Value = serde_json::from_slice(&listed).unwrap();
+    index["manifests"].as_array_mut().unwrap().extend(entries.iter().cloned());
+    scene.registry.put_manifest(REPOSITORY, Some(&tag), media_type::IMAGE_INDEX, index.to_string().as_bytes());
+    tag
+}
+
+fn why<'r>(report: &'r Value, digest: &Descriptor) -> &'r Value {
+    let lines = report["kept"].as_array().unwrap();
+    lines.iter().find(|line| line["digest"] == digest.digest.as_str()).map_or(&Value::Null, |line| &line["why"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_belongs_to_another_image_stays_whoever_lists_it() {
+    for is_listed in [false, true] {
+        let scene = Scene::of(ScriptedRegistry::builder().without_referrers()).await;
+        scene.run("sign").exits(0);
+        let other = registry::image("by its digest alone");
+        scene.registry.put_blob(REPOSITORY, b"{}");
+        let signature = registry::signature(&other, b"{}");
+        let put = |manifest: &[u8]| {
+            scene.registry.put_manifest(REPOSITORY, None, media_type::IMAGE_MANIFEST, manifest);
+            Descriptor::of(media_type::IMAGE_MANIFEST, manifest)
+        };
+        let of_other = registry::image("unreadable as it is listed");
+        let (other, signature, disguised) = (put(&other), put(&signature), put(&of_other));
+        scene.registry.put_manifest(REPOSITORY, Some("prod"), media_type::IMAGE_MANIFEST, &registry::image("prod"));
+        let prod = Descriptor::of(media_type::IMAGE_MANIFEST, &registry::image("prod"));
+        let mut entries = vec![json!(other), json!(signature), json!(prod), json!(disguised)];
+        entries[3]["mediaType"] = json!("text/plain");
+        let tag = list(&scene, if is_listed { &entries } else { &[] });
+        let own = scene.run("ls -o json").json()["signatures"][0]["digest"].as_str().unwrap().to_owned();
+        let done = rm(&scene, "--yes", ":v1").exits(0).json();
+        assert!(scene.registry.manifest(REPOSITORY, &own).is_none(), "its own goes");
+        for (descriptor, reason) in
+            [(&other, "foreign"), (&signature, "foreign"), (&prod, "foreign"), (&disguised, "unreadable")]
+        {
+            let expected = if is_listed { json!(reason) } else { Value::Null };
+            assert_eq!(*why(&done, descriptor), expected, "{done}");
+            assert!(scene.registry.manifest(REPOSITORY, descriptor.digest.as_str()).is_some(), "{reason}");
+        }
+        assert_eq!((&done["lists"][0]["tag"], &done["lists"][0]["removed"]), (&json!(tag), &json!(!is_listed)));
+        assert_eq!(scene.registry.manifest(REPOSITORY, &tag).is_some(), is_listed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fallback_tag_that_points_to_another_image_takes_nothing_with_it() {
+    let scene = Scene::of(ScriptedRegistry::builder().without_referrers()).await;
+    scene.run("sign").exits(0);
+    let own = scene.run("ls -o json").json()["signatures"][0]["digest"].as_str().unwrap().to_owned();
+    let other = registry::image("other");
+    scene.registry.put_manifest(REPOSITORY, None, media_type::IMAGE_MANIFEST, &other);
+    let own = Descriptor::of(media_type::IMAGE_MANIFEST, &scene.registry.manifest(REPOSITORY, &own).unwrap());
+    let entries = [json!(Descriptor::of(media_type::IMAGE_MANIFEST, &other)), json!(own)];
+    let index = json!({"schemaVersion": 2, "mediaType": media_type::IMAGE_INDEX, "manifests": entries}).to_string();
+    for tag in ["v3", &Descriptor::of("m", &scene.image).digest.fallback_tag()] {
+        scene.registry.put_manifest(REPOSITORY, Some(tag), media_type::IMAGE_INDEX, index.as_bytes());
+    }
+    let done = rm(&scene, "--yes", ":v1").exits(0).json();
+    assert_eq!(done["lists"][0]["removed"], false);
+    assert_eq!(scene.registry.manifest(REPOSITORY, "v3").unwrap(), index.as_bytes());
+    assert!(scene.registry.manifest(REPOSITORY, Descriptor::of("m", &other).digest.as_str()).is_some());
+    assert!(scene.registry.manifest(REPOSITORY, "v1").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_of_which_it_cannot_be_told_who_else_needs_it_stays() {
+    let index = |padding: usize| {
+        let annotations = json!({"io.example.padding": "x".repeat(padding)});
+        json!({"schemaVersion": 2, "mediaType": media_type::IMAGE_INDEX, "manifests": [], "annotations": annotations})
+    };
+    for (padding, lists_tags, is_known) in [(0, true, true), (0, false, false), (5 << 20, true, false)] {
+        let scene = Scene::new().await;
+        let index = index(padding).to_string();
+        scene.registry.put_manifest(REPOSITORY, Some("other"), media_type::IMAGE_INDEX, index.as_bytes());
+        if !lists_tags {
+            scene.registry.always("/tags/list", Fault::Status(404));
+        }
+        if is_known {
+            rm(&scene, "--yes", ":v1").exits(0);
+        } else {
+            assert_eq!(rm(&scene, "--yes", ":v1").exits(3).json()["code"], "image-use-unknown");
+            assert!(scene.registry.manifest(REPOSITORY, "v1").is_some());
+            rm(&scene, "--yes --force", ":v1").exits(0);
+        }
+        assert!(scene.registry.manifest(REPOSITORY, "v1").is_none());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_of_any_form_keeps_an_image_in_a_layout() {
+    let scene = Scene::new().await;
+    scene.registry.put_blob(REPOSITORY, b"{}");
+    for name in ["registry.example/app:prod", "v1"] {
+        let copied = format!("copy {} oci-layout:out", scene.tag());
+        for tag in ["v1", "v2"] {
+            scene.node.run(&format!("{copied}:{tag}")).exits(0);
+        }
+        let path = scene.node.home().join("out/index.json");
+        let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        for entry in index["manifests"].as_array_mut().unwrap() {
+            let annotation = &mut entry["annotations"]["org.opencontainers.image.ref.name"];
+            if *annotation == "v2" {
+                *annotation = json!(name);
+            }
+        }
+        std::fs::write(&path, index.to_string()).unwrap();
+        let done = scene.node.run("rm -o json --yes oci-layout:out:v1");
+        if name == "v1" {
+            done.exits(0);
+        } else {
+            assert_eq!(done.exits(1).json()["code"], "image-in-use");
+            std::fs::remove_dir_all(scene.node.home().join("out")).unwrap();
+        }
+    }
 }

@@ -2,19 +2,21 @@
 //!
 //! What else is in the repository stays whole. Every tag is looked at first: where another one points to the image, or to an
 //! index that lists it, nothing is removed unless that is insisted on, and a platform's manifest that another image lists
-//! stays with everything that hangs on it.
+//! stays with everything that hangs on it. What belongs to something else by its own words stays, and so does what cannot be
+//! read: whoever may push decides what is listed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashSet;
 
-use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 
+use super::lists::{List, lists};
+use super::uses::Uses;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::place::Target;
 use crate::cli::{Output, output};
-use crate::oci::{Descriptor, Digest, Links, Location, Repository, Tag, media_type};
+use crate::oci::{Descriptor, Digest, Repository};
 use crate::source::discover::{Found, Relation, State, Tree};
-use crate::source::limits::{MAX_TRANSFERS, MAX_TREE_DEPTH, MAX_TREE_MANIFESTS, MAX_USING_MANIFESTS, MAX_USING_TAGS};
+use crate::source::limits::{MAX_TREE_DEPTH, MAX_TREE_MANIFESTS};
 use crate::source::{ImageSink, SourceError};
 use crate::verify::Check;
 
@@ -28,8 +30,10 @@ struct Report {
     /// Whether nothing was written.
     dry_run: bool,
     removed: Vec<Line>,
-    /// What other images list, with all that hangs on it.
+    /// What is found in the image's tree and stays.
     kept: Vec<Line>,
+    /// What the fallback tags point to, which are the image's lists of referrers.
+    lists: Vec<ListLine>,
     /// The tags that go with the image.
     tags: Vec<String>,
 }
@@ -38,6 +42,28 @@ struct Report {
 struct Line {
     digest: Digest,
     kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<Kept>,
+}
+
+/// Why something stays.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kept {
+    /// Something else needs it, or what it hangs on.
+    InUse,
+    /// It belongs to something else by its own words.
+    Foreign,
+    /// It cannot be read, so it may be anybody's.
+    Unreadable,
+}
+
+#[derive(Serialize)]
+struct ListLine {
+    tag: String,
+    digest: Digest,
+    /// Whether it goes.
+    removed: bool,
 }
 
 pub(super) async fn remove(target: Target, yes: bool, force: bool, output: Output) -> Result<Exit, Failure> {
@@ -49,26 +75,28 @@ pub(super) async fn remove(target: Target, yes: bool, force: bool, output: Outpu
     if tree.truncated {
         return Err(unread(too_many(&target.descriptor, repository)));
     }
-    let uses = Uses::of(sink, repository, &target.location, &tree).await.map_err(unread)?;
+    let lists = lists(sink, repository, &tree).await.map_err(unread)?;
+    let wanted = tree.manifests.iter().map(|found| &found.descriptor).chain(lists.iter().map(|list| &list.descriptor));
+    let wanted = wanted.map(|descriptor| descriptor.digest.clone()).collect();
+    let uses = Uses::of(sink, repository, &target.location, &tree, wanted).await.map_err(unread)?;
     let root = &target.descriptor.digest;
-    if let (Some(tags), false) = (uses.of.get(root), force) {
-        return Err(in_use(&target, tags));
+    if !force {
+        check(&target, &uses)?;
     }
-    let staying = staying(&tree, &uses, root);
-    let once = tree.manifests.iter().enumerate().filter(|(_, found)| found.state != State::Repeated);
-    let (kept, going): (Vec<_>, Vec<_>) = once.partition(|(_, found)| staying.contains(&found.descriptor.digest));
+    let parts = Parts::of(&tree, &lists, &uses, root);
     if yes {
-        for (number, found) in &going {
-            take_away(sink, repository, &tree, *number, found).await.map_err(|error| Failure::of(&error))?;
+        for found in &parts.going {
+            take_away(sink, repository, &parts.lists, found).await.map_err(|error| Failure::of(&error))?;
         }
     }
-    let line = |(_, found): &(usize, &Found)| Line { digest: found.descriptor.digest.clone(), kind: kind(found) };
+    let others = uses.users(root).iter().cloned();
     let report = Report {
         reference: target.pinned().to_string(),
         dry_run: !yes,
-        removed: going.iter().map(line).collect(),
-        kept: kept.iter().map(line).collect(),
-        tags: target.location.tag().iter().chain(uses.of.get(root).into_iter().flatten()).map(name).collect(),
+        removed: parts.going.iter().map(|found| line(found, None)).collect(),
+        kept: parts.kept.iter().map(|(found, why)| line(found, Some(*why))).collect(),
+        lists: parts.lists.iter().map(|(list, removed)| list_line(list, *removed)).collect(),
+        tags: target.location.tag().iter().map(|tag| tag.as_str().to_owned()).chain(others).collect(),
     };
     output::print(output, &report, || text(&report));
     if output == Output::Text && !yes {
@@ -77,115 +105,53 @@ pub(super) async fn remove(target: Target, yes: bool, force: bool, output: Outpu
     Ok(Exit::Done)
 }
 
-fn name(tag: &Tag) -> String {
-    tag.as_str().to_owned()
-}
-
-/// Which other tags of the repository need which manifests.
-#[derive(Default)]
-struct Uses {
-    of: HashMap<Digest, Vec<Tag>>,
-}
-
-impl Uses {
-    async fn of(
-        place: &dyn ImageSink,
-        repository: &Repository,
-        image: &Location,
-        tree: &Tree,
-    ) -> Result<Self, SourceError> {
-        let Some(root) = tree.manifests.first().map(|root| &root.descriptor.digest) else { return Ok(Self::default()) };
-        let own = image.tag();
-        let tags = match place.tags(repository, MAX_USING_TAGS).await {
-            Err(SourceError::NotFound { .. }) => return Ok(Self::default()),
-            tags => tags?,
-        };
-        if tags.truncated {
-            let (what, place) = ("the list of tags".to_owned(), repository.to_string());
-            let limit = MAX_USING_TAGS as u64;
-            return Err(SourceError::TooManyParts { what, place, depth: 0, size: limit + 1, limit });
-        }
-        let others = tags.names.into_iter().filter(|tag| Some(tag) != own.as_ref() && !belongs_to_a_digest(tag));
-        let asked = others.map(async |tag| {
-            let pointed = place.resolve(&repository.tagged(tag.clone())).await;
-            (tag, pointed)
-        });
-        let mut answers = std::pin::pin!(stream::iter(asked).buffered(MAX_TRANSFERS));
-        let (mut uses, mut read) = (Self::default(), HashMap::new());
-        while let Some((tag, pointed)) = answers.next().await {
-            let pointed = match pointed {
-                // Moved or gone since.
-                Err(SourceError::NotFound { .. }) => continue,
-                pointed => pointed?,
-            };
-            // Who names no image of a layout means its only one, whatever it is called.
-            if is_only(image) && pointed.digest == *root {
-                continue;
-            }
-            for digest in within(place, repository, pointed, root, &mut read).await? {
-                uses.of.entry(digest).or_default().push(tag.clone());
-            }
-        }
-        uses.of.retain(|digest, _| tree.manifests.iter().any(|found| found.descriptor.digest == *digest));
-        Ok(uses)
+/// That nothing else needs the image, as far as can be told.
+fn check(target: &Target, uses: &Uses) -> Result<(), Failure> {
+    match (uses.users(&target.descriptor.digest), &uses.unknown) {
+        ([], None) => Ok(()),
+        ([], Some(error)) => Err(use_unknown(target, error)),
+        (names, _) => Err(in_use(target, names)),
     }
 }
 
-fn is_only(image: &Location) -> bool {
-    matches!(image, Location::OciLayout { image: None, .. })
+/// What becomes of each part of a tree.
+struct Parts<'t> {
+    going: Vec<&'t Found>,
+    kept: Vec<(&'t Found, Kept)>,
+    /// The lists of what goes, and whether they go with it.
+    lists: Vec<(&'t List, bool)>,
 }
 
-/// A list of referrers under the fallback tag, or what cosign has put there. These belong to one image and go with it.
-fn belongs_to_a_digest(tag: &Tag) -> bool {
-    let digest = tag.as_str().split('.').next().and_then(|name| name.strip_prefix("sha256-"));
-    digest.is_some_and(|hex| format!("sha256:{hex}").parse::<Digest>().is_ok())
-}
-
-/// A manifest and everything that it lists, but for what is below `root`, which is going. What each index lists is read once.
-async fn within(
-    place: &dyn ImageSink,
-    repository: &Repository,
-    pointed: Descriptor,
-    root: &Digest,
-    read: &mut HashMap<Digest, Vec<Descriptor>>,
-) -> Result<HashSet<Digest>, SourceError> {
-    let (mut within, mut due) = (HashSet::new(), VecDeque::from([pointed]));
-    while let Some(manifest) = due.pop_front() {
-        let is_new = within.insert(manifest.digest.clone());
-        if !is_new || manifest.digest == *root || !media_type::is_index(&manifest.media_type) {
-            continue;
-        }
-        if !read.contains_key(&manifest.digest) {
-            if read.len() == MAX_USING_MANIFESTS {
-                return Err(too_many(&manifest, repository));
+impl<'t> Parts<'t> {
+    fn of(tree: &'t Tree, lists: &'t [List], uses: &Uses, root: &Digest) -> Self {
+        let staying = staying(tree, uses, root);
+        let (mut going, mut kept) = (Vec::new(), Vec::new());
+        for found in tree.manifests.iter().filter(|found| found.state != State::Repeated) {
+            match found.state {
+                State::Foreign => kept.push((found, Kept::Foreign)),
+                _ if !staying.contains(&found.descriptor.digest) => going.push(found),
+                State::Unreadable => kept.push((found, Kept::Unreadable)),
+                _ => kept.push((found, Kept::InUse)),
             }
-            read.insert(manifest.digest.clone(), parts(place, repository, &manifest).await?);
         }
-        due.extend(read.get(&manifest.digest).into_iter().flatten().cloned());
+        let digests: HashSet<&Digest> = going.iter().map(|found| &found.descriptor.digest).collect();
+        // What is foreign in one place may be at home in another.
+        kept.retain(|(found, _)| !digests.contains(&found.descriptor.digest));
+        let lists = lists.iter().filter(|list| digests.contains(&list.subject));
+        let lists = lists.map(|list| (list, list.goes(&digests, uses))).collect();
+        Self { going, kept, lists }
     }
-    Ok(within)
 }
 
-/// What an index lists; nothing, where it is not there or is none.
-async fn parts(
-    place: &dyn ImageSink,
-    repository: &Repository,
-    index: &Descriptor,
-) -> Result<Vec<Descriptor>, SourceError> {
-    let bytes = match place.manifest(repository, index).await {
-        Err(SourceError::NotFound { .. }) => return Ok(Vec::new()),
-        Err(error) if error.is_about_content() => return Ok(Vec::new()),
-        bytes => bytes?,
-    };
-    let links = Links::parse(&index.media_type, bytes.bytes()).unwrap_or_default();
-    Ok(links.manifests.into_iter().map(|(part, _)| part.bare()).collect())
-}
-
-/// What stays: what another tag needs, and whatever hangs on it; but for the image itself, which goes when that is insisted on.
+/// What stays: what something else needs or what cannot be read, and whatever hangs on it; but for the image itself, which goes
+/// when that is insisted on.
 fn staying<'t>(tree: &'t Tree, uses: &Uses, root: &Digest) -> HashSet<&'t Digest> {
-    let digests = tree.manifests.iter().map(|found| &found.descriptor.digest);
+    let stays = |found: &&Found| {
+        let digest = &found.descriptor.digest;
+        digest != root && (found.state == State::Unreadable || !uses.users(digest).is_empty())
+    };
     let mut staying: HashSet<&Digest> =
-        digests.filter(|digest| *digest != root && uses.of.contains_key(*digest)).collect();
+        tree.manifests.iter().filter(stays).map(|found| &found.descriptor.digest).collect();
     // What stands in the tree twice may stay for the second place, and hold something at the first.
     loop {
         let before = staying.len();
@@ -201,12 +167,11 @@ fn staying<'t>(tree: &'t Tree, uses: &Uses, root: &Digest) -> HashSet<&'t Digest
     }
 }
 
-/// Takes one manifest away, and before that the list of what hangs on it. What is gone already is gone.
+/// Takes one manifest away, and after it the list of what hangs on it. What is gone already is gone.
 async fn take_away(
     sink: &dyn ImageSink,
     repository: &Repository,
-    tree: &Tree,
-    number: usize,
+    lists: &[(&List, bool)],
     found: &Found,
 ) -> Result<(), SourceError> {
     let gone = |answer: Result<(), SourceError>| match answer {
@@ -216,14 +181,10 @@ async fn take_away(
     if found.state != State::Missing {
         gone(sink.delete_manifest(repository, &found.descriptor).await)?;
     }
-    let has_referrers = tree.below(number).any(|(_, below)| below.relation == Relation::Referrer);
-    let Some(list) = found.descriptor.digest.fallback_tag().parse::<Tag>().ok().filter(|_| has_referrers) else {
-        return Ok(());
-    };
-    match sink.resolve(&repository.tagged(list)).await {
-        Ok(list) => gone(sink.delete_manifest(repository, &list).await),
-        answer => gone(answer.map(drop)),
+    for (list, _) in lists.iter().filter(|(list, goes)| *goes && list.subject == found.descriptor.digest) {
+        gone(sink.delete_manifest(repository, &list.descriptor).await)?;
     }
+    Ok(())
 }
 
 fn too_many(what: &Descriptor, repository: &Repository) -> SourceError {
@@ -232,14 +193,29 @@ fn too_many(what: &Descriptor, repository: &Repository) -> SourceError {
     SourceError::TooManyParts { what, place, depth: MAX_TREE_DEPTH, size, limit }
 }
 
-fn in_use(target: &Target, tags: &[Tag]) -> Failure {
-    let mut named: Vec<String> = tags.iter().take(NAMED_TAGS).map(|tag| format!("`{}`", tag.as_str())).collect();
-    if tags.len() > NAMED_TAGS {
-        named.push(format!("{} more", tags.len() - NAMED_TAGS));
+fn use_unknown(target: &Target, error: &SourceError) -> Failure {
+    let why = Failure::of(error).message;
+    let message = format!("whether anything else needs {} cannot be told: {why}", target.pinned());
+    let remedy = "see what else is in the repository; `--force` removes the image whatever needs it";
+    Failure::unreadable("image-use-unknown", message, Some(remedy)).about(Check::Retrieval)
+}
+
+fn in_use(target: &Target, users: &[String]) -> Failure {
+    let mut named: Vec<String> = users.iter().take(NAMED_TAGS).map(|name| format!("`{name}`")).collect();
+    if users.len() > NAMED_TAGS {
+        named.push(format!("{} more", users.len() - NAMED_TAGS));
     }
     let message = format!("{} is also what other tags point to or list: {}", target.pinned(), named.join(", "));
     let remedy = "remove it with all of them: `--force`";
     Failure { exit: Exit::Denied, ..Failure::unreadable("image-in-use", message, Some(remedy)) }
+}
+
+fn line(found: &Found, why: Option<Kept>) -> Line {
+    Line { digest: found.descriptor.digest.clone(), kind: kind(found), why }
+}
+
+fn list_line(list: &List, removed: bool) -> ListLine {
+    ListLine { tag: list.tag.as_str().to_owned(), digest: list.descriptor.digest.clone(), removed }
 }
 
 fn kind(found: &Found) -> String {
@@ -256,7 +232,16 @@ fn text(report: &Report) -> String {
     let does = if report.dry_run { "would remove" } else { "removed" };
     let mut lines = vec![format!("{does} {}", report.reference)];
     lines.extend(report.removed.iter().map(|line| format!("  {does}  {} {}", line.digest, line.kind)));
-    lines.extend(report.kept.iter().map(|line| format!("  kept  {} {}: another tag lists it", line.digest, line.kind)));
+    let why = |line: &Line| match line.why {
+        Some(Kept::Foreign) => "it belongs to something else",
+        Some(Kept::Unreadable) => "it cannot be read, and may be anybody's",
+        Some(Kept::InUse) | None => "another tag lists it",
+    };
+    lines.extend(report.kept.iter().map(|line| format!("  kept  {} {}: {}", line.digest, line.kind, why(line))));
+    lines.extend(report.lists.iter().map(|list| {
+        let (does, why) = if list.removed { (does, "") } else { ("kept", ": more than this image needs it") };
+        format!("  {does}  {} the list `{}`{why}", list.digest, list.tag)
+    }));
     lines.extend(report.tags.iter().map(|tag| format!("  tag  {tag}")));
     lines.join("\n")
 }

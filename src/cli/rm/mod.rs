@@ -1,6 +1,8 @@
 //! `pratique rm`: takes an image away with everything that hangs on it, or signatures of an image that stays.
 
 mod image;
+mod lists;
+mod uses;
 
 use clap::Args;
 use serde::Serialize;

@@ -36,7 +36,7 @@ impl Images for ImageStore {
         let mut names: Vec<Tag> = own.filter_map(|reference| reference.tag().cloned()).collect();
         let truncated = names.len() > limit;
         names.truncate(limit);
-        Ok(Tags { names, truncated })
+        Ok(Tags { names, truncated, ..Tags::default() })
     }
 
     async fn open_blob(&self, _: &Repository, descriptor: &Descriptor) -> Result<BlobStream, SourceError> {

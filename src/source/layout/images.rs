@@ -33,13 +33,19 @@ impl Images for Layout {
     async fn tags(&self, _repository: &Repository, limit: usize) -> Result<Tags, SourceError> {
         let mut tags = Tags::default();
         for entry in entries(self.index().await?) {
-            let tag = entry.annotations.get(REF_NAME).and_then(|name| name.parse::<Tag>().ok());
-            let Some(tag) = tag.filter(|tag| !tags.names.contains(tag)) else { continue };
-            if tags.names.len() == limit {
+            let name = entry.annotations.get(REF_NAME).cloned();
+            let tag = name.as_ref().and_then(|name| name.parse::<Tag>().ok());
+            if tag.as_ref().is_some_and(|tag| tags.names.contains(tag)) {
+                continue;
+            }
+            if tags.names.len() + tags.untagged.len() == limit {
                 tags.truncated = true;
                 break;
             }
-            tags.names.push(tag);
+            match tag {
+                Some(tag) => tags.names.push(tag),
+                None => tags.untagged.push((name, entry.bare())),
+            }
         }
         Ok(tags)
     }
