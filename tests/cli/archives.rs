@@ -207,8 +207,9 @@ async fn nothing_is_written_into_an_archive() {
     let scene = Scene::new().await;
     let bytes = packed(&copied(&scene, "out"));
     scene.node.write_home("app.tar", &bytes);
-    for command in ["sign oci-archive:app.tar", "sign docker-archive:app.tar"] {
-        assert_eq!(code(&scene, command), "archive-read-only");
+    for command in ["sign oci-archive:app.tar", "sign docker-archive:app.tar", "sign --recursive oci-archive:app.tar"] {
+        let refused = scene.node.run(&format!("{command} -o json")).exits(2).json();
+        assert_eq!(refused["code"], "archive-read-only");
     }
     assert_eq!(code(&scene, "copy oci-archive:app.tar:v1 docker-archive:other.tar"), "place-read-only");
     assert_eq!(fs::read(scene.node.home().join("app.tar")).unwrap(), bytes);

@@ -53,4 +53,5 @@ mod reload;
 mod revocation;
 mod round_trips;
 mod run;
+mod saved_images;
 mod signers;

@@ -16,7 +16,8 @@ use super::notation_dir::NotationDirArgument;
 use super::output;
 use super::registry::{RegistryArguments, signatures};
 use crate::oci::{Descriptor, InvalidReference, Location, Platform, Repository, media_type};
-use crate::remedy::Code;
+use crate::remedy::{Code, Remedy as _};
+use crate::source::archive::ArchiveFault;
 use crate::source::containerd::ImageStore;
 use crate::source::discover::{State, Tree, discover};
 use crate::source::layout::Layout;
@@ -207,6 +208,15 @@ impl Target {
     /// Whether signatures can be put beside the image. Archives stay as they are.
     pub(super) fn keeps_signatures(&self) -> bool {
         !matches!(self.location, Location::OciArchive { .. } | Location::DockerArchive { .. })
+    }
+
+    /// Refuses to put a signature beside an image whose place stays as it is.
+    pub(super) fn check_keeps_signatures(&self) -> Result<(), Failure> {
+        if self.keeps_signatures() {
+            return Ok(());
+        }
+        let message = format!("`{}` lies in an archive, and nothing is signed into one", self.location);
+        Err(Failure { remedy: ArchiveFault::ReadOnly.remedy(), ..Failure::usage("archive-read-only", message) })
     }
 
     /// The repository whose statement governs the image by itself, if any: that of its registry, or of its whole name in

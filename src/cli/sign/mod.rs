@@ -158,6 +158,7 @@ async fn release(
     };
     let signable = resolve(places, &image, &signing.directory()).await?;
     let target = &signable.target;
+    target.check_keeps_signatures()?;
     if !target.descriptor.same_content(&file.request.artifact) {
         let message = format!(
             "`{image}` is {}, and the request is for {}",
@@ -193,6 +194,7 @@ async fn in_place(image: &str, signing: SigningArguments, places: Ways, output: 
     let signing = signing.open()?;
     let signable = resolve(places, image, &signing.directory).await?;
     let target = &signable.target;
+    target.check_keeps_signatures()?;
     output::warn_about_tag(&target.location, "signs");
     let made = signing.sign(&target.descriptor).await?;
     signable.store(&target.descriptor, &made.signed).await?;

@@ -18,6 +18,7 @@ pub(super) async fn run(image: &str, signing: SigningArguments, places: Ways, ou
     let signing = signing.open()?;
     let signable = resolve(places, image, &signing.directory).await?;
     let target = &signable.target;
+    target.check_keeps_signatures()?;
     output::warn_about_tag(&target.location, "signs");
     let Parts { signed: parts, left } = target.parts().await?;
     let mut made = Vec::new();
