@@ -33,7 +33,7 @@ pub(super) struct Arguments {
 /// A descriptor is JSON for programs, whatever form is asked for.
 pub(super) async fn run(arguments: Arguments, _: Output) -> Result<Exit, Failure> {
     let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
-    let target = Target::resolve(&arguments.places.open(insecure)?, &arguments.image).await?;
+    let target = Target::resolve(&arguments.places.open(insecure, &[&arguments.image])?, &arguments.image).await?;
     let target = target.on_platform(arguments.platform.as_ref()).await?;
     output::warn_about_tag(&target.location, "describes");
     let descriptor = describe(&target).await?;

@@ -69,7 +69,7 @@ pub(super) async fn run(command: Command, output: Output) -> Result<Exit, Failur
     let directory = &arguments.output_dir;
     let known = if arguments.skip_existing { known(directory)? } else { PayloadIndex::default() };
     let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
-    let registry = arguments.access.open(insecure)?;
+    let registry = arguments.access.open(insecure, &[])?;
     let mut index = describe(&registry, &built, &known, usize::from(arguments.jobs)).await?;
     index.merge(known).map_err(|error| Failure::of(&error))?;
     let written = write(directory, &index, arguments.skip_existing)?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::exit::Failure;
-use crate::oci::{Descriptor, Repository};
+use crate::oci::{Descriptor, Location, Repository};
 use crate::source::registry::{Credential, Credentials, Registry, RegistryOptions, Secret};
 use crate::source::{Referrers, Source, SourceError};
 
@@ -24,6 +24,10 @@ pub(super) struct RegistryArguments {
     /// Read the password for the registry from stdin.
     #[arg(long, requires = "username")]
     password_stdin: bool,
+    /// Which registry the name and the password are for, where the command line names several of them or none. Others are
+    /// never told.
+    #[arg(long, value_name = "HOST", requires = "username")]
+    username_for: Option<String>,
     /// The directory of Docker's `config.json`.
     #[arg(long, value_name = "DIR", env = "DOCKER_CONFIG")]
     docker_config: Option<PathBuf>,
@@ -31,11 +35,17 @@ pub(super) struct RegistryArguments {
 
 impl RegistryArguments {
     /// The registries, with the credentials and the leave that the arguments give. `insecure` are further hosts, from a
-    /// configuration file.
-    pub(super) fn open(self, mut insecure: Vec<String>) -> Result<Registry, Failure> {
+    /// configuration file; `named` are the images that the command line names, and not those that some file does.
+    pub(super) fn open(self, mut insecure: Vec<String>, named: &[&str]) -> Result<Registry, Failure> {
         insecure.extend(self.insecure);
         let given = match self.username {
-            Some(username) => Some(Credential::Password { username, password: Secret::new(password_from_stdin()?) }),
+            Some(username) => {
+                let registry = match self.username_for {
+                    Some(host) => registry_of(&host)?,
+                    None => only_registry(named)?,
+                };
+                Some((registry, Credential::Password { username, password: Secret::new(password_from_stdin()?) }))
+            }
             None => None,
         };
         Ok(RegistryAccess { insecure, given, own: None, docker: self.docker_config, lists_by_tag: false }.open())
@@ -46,8 +56,8 @@ impl RegistryArguments {
 pub(super) struct RegistryAccess {
     /// Those that are spoken to by plain http.
     pub(super) insecure: Vec<String>,
-    /// A user name and a password. Without them, files are asked.
-    pub(super) given: Option<Credential>,
+    /// A registry, and what it alone is told. Without it, files are asked.
+    pub(super) given: Option<(String, Credential)>,
     /// A file in the form of docker's `config.json`, asked before docker's own.
     pub(super) own: Option<PathBuf>,
     /// The directory of docker's `config.json`, where it is not the usual one.
@@ -58,8 +68,8 @@ pub(super) struct RegistryAccess {
 
 impl RegistryAccess {
     pub(super) fn open(self) -> Registry {
-        let credentials = if let Some(given) = self.given {
-            Credentials::Given(given)
+        let credentials = if let Some((registry, credential)) = self.given {
+            Credentials::Given { registry, credential }
         } else {
             let docker = self.docker.or_else(default_docker_config).map(|directory| directory.join("config.json"));
             Credentials::Files(self.own.into_iter().chain(docker).collect())
@@ -72,6 +82,38 @@ impl RegistryAccess {
 /// The directory of docker's own configuration.
 pub(super) fn default_docker_config() -> Option<PathBuf> {
     std::env::home_dir().map(|home| home.join(".docker"))
+}
+
+/// The registry of this host, as repositories name it.
+fn registry_of(host: &str) -> Result<String, Failure> {
+    // A word without a dot or a port would be the first part of a repository of Docker Hub.
+    let repository = format!("{host}/any").parse().ok();
+    let own = repository.as_ref().map(Repository::registry).filter(|own| own.eq_ignore_ascii_case(host));
+    if let Some(registry) = own {
+        return Ok(registry.to_owned());
+    }
+    let message = format!("`{host}` is not a registry's host, or host and port");
+    let remedy = Some("write it as in the names of its images; Docker Hub is `docker.io`".to_owned());
+    Err(Failure { remedy, ..Failure::usage("registry-host-invalid", message) })
+}
+
+/// The one registry that the images on the command line lie in.
+fn only_registry(named: &[&str]) -> Result<String, Failure> {
+    let of = |text: &&str| match text.parse() {
+        Ok(Location::Registry(reference)) => Some(reference.repository().registry().to_owned()),
+        _ => None,
+    };
+    let mut registries: Vec<String> = named.iter().filter_map(of).collect();
+    registries.dedup();
+    match registries.as_slice() {
+        [registry] => Ok(registry.clone()),
+        registries => {
+            let named = if registries.is_empty() { "none".to_owned() } else { registries.join(" and ") };
+            let message = format!("a name and a password are for one registry, and the command line names {named}");
+            let remedy = "say which with `--username-for HOST`, or log in with `docker login`".to_owned();
+            Err(Failure { remedy: Some(remedy), ..Failure::usage("credentials-for-whom", message) })
+        }
+    }
 }
 
 fn password_from_stdin() -> Result<String, Failure> {

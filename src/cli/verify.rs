@@ -146,7 +146,7 @@ async fn in_place(
 ) -> Result<Verdict, Failure> {
     let trust = load_trust(directory)?;
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    let places = places.open(insecure)?;
+    let places = places.open(insecure, &[&asked.image])?;
     let Asked { image, platform, scope, user_metadata } = asked;
     let started = Instant::now();
     let resolving = async { Target::resolve(&places, &image).await?.on_platform(platform.as_ref()).await };

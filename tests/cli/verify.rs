@@ -2,7 +2,7 @@
 
 use pratique::oci::media_type;
 
-use crate::node::{Node, REPOSITORY, Scene, policy};
+use crate::node::{Node, REPOSITORY, Ran, Scene, policy};
 use crate::registry::{self, Fault, ScriptedRegistry};
 
 const UNSIGNED: &str =
@@ -250,7 +250,7 @@ denied: [HOST]/team/app@[IMAGE] [untrusted-signer]
   reason     none of 2 signatures is acceptable; the closest: the signer's root `CN=bob,O=Notary,L=Seattle,ST=WA,C=US` is in none of the trust stores ca:ann
   policy     `all` at [HOME]/notation/trustpolicy.json:4, level strict
   signature  1 of 2: sha256:[HEX]
-    failed   integrity: `protected` is missing [envelope-header-missing]
+    failed   integrity: `header` is missing [envelope-header-missing]
   signature  2 of 2: sha256:[HEX], JWS, signed [DATE] by CN=bob,O=Notary,L=Seattle,ST=WA,C=US
     passed   integrity, user metadata, plugin
     failed   authenticity: the signer's root `CN=bob,O=Notary,L=Seattle,ST=WA,C=US` is in none of the trust stores ca:ann [untrusted-signer]
@@ -265,7 +265,7 @@ admitted: [HOST]/team/app@[IMAGE] [admitted]
   reason     signature 3 satisfies statement `all`: signed by CN=ann,O=Notary,L=Seattle,ST=WA,C=US
   policy     `all` at [HOME]/notation/trustpolicy.json:4, level strict
   signature  1 of 3: sha256:[HEX]
-    failed   integrity: `protected` is missing [envelope-header-missing]
+    failed   integrity: `header` is missing [envelope-header-missing]
   signature  2 of 3: sha256:[HEX], JWS, signed [DATE] by CN=bob,O=Notary,L=Seattle,ST=WA,C=US
     passed   integrity, user metadata, plugin
     failed   authenticity: the signer's root `CN=bob,O=Notary,L=Seattle,ST=WA,C=US` is in none of the trust stores ca:ann [untrusted-signer]
@@ -410,6 +410,36 @@ async fn the_circle_closes_with_every_kind_of_registry_and_credentials() {
         scene.verify("").answers(3, "inconclusive", "registry-unauthorized", Some("retrieval"));
         scene.verify("--docker-config elsewhere").answers(0, "admit", "admitted", None);
     }
+}
+
+/// The other one is anybody's: the source of a copy, or what some file names.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_for_one_registry_and_no_other_hears_it() {
+    let ours = Scene::of(ScriptedRegistry::builder().basic("ann", "hunter2")).await;
+    let theirs = Scene::of(ScriptedRegistry::builder().basic("eve", "1")).await;
+    let host = ours.registry.host();
+    let run = |command: &str, rest: &[&str]| {
+        let arguments: Vec<&str> = command.split(' ').chain(["-u", "ann", "--password-stdin"]).collect();
+        ours.node.run_all(&[&arguments, rest].concat(), "hunter2\n")
+    };
+    let refusal = |ran: &Ran| ran.stderr.split(['[', ']']).nth(1).unwrap_or_default().to_owned();
+    let (evil, copied) = (theirs.image(), format!("{host}/team/copied:v1"));
+    ours.node.write_home("images.txt", format!("{evil}\n"));
+    for command in [format!("copy {evil} {copied}"), "payload generate --image-info images.txt --output-dir out".into()]
+    {
+        let ran = run(&command, &[]).exits(2);
+        assert_eq!(refusal(&ran), "credentials-for-whom", "{command}: {}", ran.stderr);
+        let ran = run(&command, &["--username-for", &host]).exits(3);
+        assert_eq!(refusal(&ran), "registry-unauthorized", "{command}: {}", ran.stderr);
+    }
+    let ran = run("verify", &["--username-for", "ann@", &ours.image()]).exits(2);
+    assert_eq!(refusal(&ran), "registry-host-invalid", "{}", ran.stderr);
+    let heard = theirs.registry.requests();
+    assert!(!heard.is_empty() && heard.iter().all(|request| request.header("authorization").is_none()));
+    // The twin: the same name and password, for the registry that they are for.
+    ours.registry.forget_requests();
+    run("ls", &[&ours.image()]).exits(0);
+    assert!(ours.registry.requests().iter().any(|request| request.header("authorization").is_some()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,11 +5,11 @@ use pratique::source::Source as _;
 use pratique::source::registry::{Credential, Credentials, RegistryOptions, Secret};
 
 use crate::registry::{Fault, ScriptedRegistry};
-use crate::{REPOSITORY, Scene, expect, options};
+use crate::{REPOSITORY, Scene, expect, given, options};
 
 fn ann() -> RegistryOptions {
     let ann = Credential::Password { username: "ann".into(), password: Secret::new("hunter2".into()) };
-    RegistryOptions { credentials: Credentials::Given(ann), ..options() }
+    given(ann)
 }
 
 fn statuses(scene: &Scene) -> Vec<&'static str> {
@@ -67,8 +67,7 @@ async fn a_token_is_fetched_once_and_shown_from_then_on() {
 
 #[tokio::test]
 async fn an_identity_token_is_posted_to_the_token_service() {
-    let identity = Credentials::Given(Credential::Identity(Secret::new("id1".into())));
-    let options = RegistryOptions { credentials: identity, ..options() };
+    let options = given(Credential::Identity(Secret::new("id1".into())));
     let scene = Scene::with(ScriptedRegistry::builder().token_for_identity("id1"), options).await;
     scene.resolve().await.unwrap();
     let request = &scene.registry.requests()[1];

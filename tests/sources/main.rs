@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use pratique::oci::{Descriptor, Reference, Repository, media_type};
 use pratique::remedy::Remedy as _;
-use pratique::source::registry::{Registry, RegistryOptions};
+use pratique::source::registry::{Credential, Credentials, Registry, RegistryOptions};
 use pratique::source::{Source, SourceError};
 use registry::{Builder, ScriptedRegistry, image};
 
@@ -41,8 +41,12 @@ impl Scene {
         Self::with(script, options()).await
     }
 
-    async fn with(script: Builder, options: RegistryOptions) -> Self {
+    /// Given credentials are for the registry that is started here.
+    async fn with(script: Builder, mut options: RegistryOptions) -> Self {
         let registry = script.start().await;
+        if let Credentials::Given { registry: whom, .. } = &mut options.credentials {
+            *whom = registry.host();
+        }
         let image = image("app");
         registry.put_manifest(REPOSITORY, Some("v1"), media_type::IMAGE_MANIFEST, &image);
         let subject = Descriptor::of(media_type::IMAGE_MANIFEST, &image);
@@ -110,4 +114,9 @@ fn expect<T: Debug>(answer: Result<T, SourceError>, code: &str, host: &str) {
 
 fn digests(descriptors: &[Descriptor]) -> Vec<String> {
     descriptors.iter().map(|descriptor| descriptor.digest.to_string()).collect()
+}
+
+/// The credential, for the registry that the scene starts.
+fn given(credential: Credential) -> RegistryOptions {
+    RegistryOptions { credentials: Credentials::Given { registry: String::new(), credential }, ..options() }
 }

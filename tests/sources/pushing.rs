@@ -3,11 +3,11 @@
 use pratique::oci::{Blob, media_type};
 use pratique::source::Sink as _;
 use pratique::source::SourceError;
-use pratique::source::registry::{Credential, Credentials, RegistryOptions, Secret};
+use pratique::source::registry::{Credential, RegistryOptions, Secret};
 use serde_json::Value;
 
 use crate::registry::{Fault, ScriptedRegistry, signature};
-use crate::{REPOSITORY, Scene, expect, options};
+use crate::{REPOSITORY, Scene, expect, given, options};
 
 impl Scene {
     fn signature(&self, envelope: &str) -> Blob {
@@ -214,7 +214,7 @@ async fn a_manifest_that_the_registry_was_too_busy_to_take_is_sent_again() {
 #[tokio::test]
 async fn to_push_another_token_is_asked_for_than_to_pull() {
     let ann = Credential::Password { username: "ann".into(), password: Secret::new("hunter2".into()) };
-    let options = RegistryOptions { credentials: Credentials::Given(ann), ..options() };
+    let options = given(ann);
     let scene = Scene::with(ScriptedRegistry::builder().token_for("ann", "hunter2"), options).await;
     scene.resolve().await.unwrap();
     scene.push(&scene.signature("one")).await.unwrap();

@@ -2,15 +2,15 @@
 
 use pratique::source::Source as _;
 use pratique::source::limits::MAX_REDIRECTS;
-use pratique::source::registry::{Credential, Credentials, RegistryOptions, Secret};
+use pratique::source::registry::{Credential, Secret};
 
 use crate::registry::{Fault, ScriptedRegistry};
-use crate::{REPOSITORY, Scene, expect, options};
+use crate::{REPOSITORY, Scene, expect, given};
 
 #[tokio::test]
 async fn a_blob_may_lie_on_another_host_which_sees_no_credentials() {
     let ann = Credential::Password { username: "ann".into(), password: Secret::new("hunter2".into()) };
-    let options = RegistryOptions { credentials: Credentials::Given(ann), ..options() };
+    let options = given(ann);
     let scene = Scene::with(ScriptedRegistry::builder().basic("ann", "hunter2"), options).await;
     let store = ScriptedRegistry::start().await;
     store.put_manifest(REPOSITORY, None, &scene.subject.media_type, &scene.image);
@@ -26,7 +26,7 @@ async fn a_blob_may_lie_on_another_host_which_sees_no_credentials() {
 #[tokio::test]
 async fn another_host_that_asks_for_credentials_gets_none() {
     let ann = Credential::Password { username: "ann".into(), password: Secret::new("hunter2".into()) };
-    let options = RegistryOptions { credentials: Credentials::Given(ann), ..options() };
+    let options = given(ann);
     let scene = Scene::with(ScriptedRegistry::builder(), options).await;
     let thief = ScriptedRegistry::builder().basic("ann", "hunter2").start().await;
     scene.registry.always("GET", Fault::Redirect(thief.url("/v2/x/blobs/y")));
@@ -37,7 +37,7 @@ async fn another_host_that_asks_for_credentials_gets_none() {
 #[tokio::test]
 async fn a_redirect_on_the_same_host_keeps_the_credentials() {
     let ann = Credential::Password { username: "ann".into(), password: Secret::new("hunter2".into()) };
-    let options = RegistryOptions { credentials: Credentials::Given(ann), ..options() };
+    let options = given(ann);
     let scene = Scene::with(ScriptedRegistry::builder().basic("ann", "hunter2"), options).await;
     scene.resolve().await.unwrap();
     let path = format!("/v2/{REPOSITORY}/manifests/{}", scene.subject.digest);

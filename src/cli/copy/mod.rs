@@ -62,7 +62,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
     let destination: Location = arguments.destination.parse().map_err(|error| Failure::usage_of(&error))?;
     check_destination(&destination)?;
-    let places = arguments.places.open(insecure)?;
+    let places = arguments.places.open(insecure, &[&arguments.source, &arguments.destination])?;
     let (servers, plugins) = (arguments.revocation.open(), arguments.plugins.open(&directory)?);
     let witnesses = Witnesses { responders: &servers, plugins: &plugins };
     let from = Target::resolve(&places, &arguments.source).await?.on_platform(arguments.platform.as_ref()).await?;

@@ -154,7 +154,8 @@ pub(super) fn open_registry(parsed: &Parsed, repository: &Repository) -> Result<
     let username = environment::or_variable(parsed.text("username"), "NOTATION_USERNAME");
     let password = environment::or_variable(parsed.text("password"), "NOTATION_PASSWORD");
     let own = environment::configuration().path().join("config.json");
-    let given = (!username.is_empty() || !password.is_empty()).then(|| login::credential_of(username, password));
+    let given = (!username.is_empty() || !password.is_empty())
+        .then(|| (repository.registry().to_owned(), login::credential_of(username, password)));
     Ok(RegistryAccess {
         insecure,
         given,

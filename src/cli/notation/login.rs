@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::flags::Parsed;
 use super::{Refusal, Said, block_on, environment, output, terminal};
 use crate::cli::registry::{MAX_PASSWORD, RegistryAccess};
+use crate::oci::Repository;
 use crate::source::SourceError;
 use crate::source::registry::{Credential, Credentials, HelperFault, KeepError, Keepers, Registry, Secret};
 
@@ -118,7 +119,12 @@ fn open(parsed: &Parsed, credential: Credential) -> Result<Registry, Refusal> {
     if parsed.is_on("insecure-registry") {
         insecure.push(parsed.first().to_owned());
     }
-    Ok(RegistryAccess { insecure, given: Some(credential), own: None, docker: None, lists_by_tag: false }.open())
+    let server = parsed.first();
+    // What is no registry's name is refused later, where the original does.
+    let registry =
+        format!("{server}/login").parse::<Repository>().map_or(server.to_owned(), |login| login.registry().to_owned());
+    let given = Some((registry, credential));
+    Ok(RegistryAccess { insecure, given, own: None, docker: None, lists_by_tag: false }.open())
 }
 
 fn keepers() -> Keepers {

@@ -36,9 +36,9 @@ pub(super) struct PlaceArguments {
 
 impl PlaceArguments {
     /// Everything that is needed to open places. `insecure` are further registries that are spoken to by plain http, from a
-    /// configuration file.
-    pub(super) fn open(self, insecure: Vec<String>) -> Result<Places, Failure> {
-        Ok(Places { registry: Arc::new(self.registry.open(insecure)?), containerd: self.containerd })
+    /// configuration file; `named` are the images that the command line names, whose registry a password is for.
+    pub(super) fn open(self, insecure: Vec<String>, named: &[&str]) -> Result<Places, Failure> {
+        Ok(Places { registry: Arc::new(self.registry.open(insecure, named)?), containerd: self.containerd })
     }
 }
 
@@ -296,7 +296,7 @@ impl ListArguments {
     /// The image alone. `does` is what the command does with a tag, for the warning about it.
     pub(super) async fn target(self, does: &str) -> Result<Target, Failure> {
         let insecure = self.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
-        let target = Target::resolve(&self.places.open(insecure)?, &self.image).await?;
+        let target = Target::resolve(&self.places.open(insecure, &[&self.image])?, &self.image).await?;
         let target = target.on_platform(self.platform.as_ref()).await?;
         output::warn_about_tag(&target.location, does);
         Ok(target)

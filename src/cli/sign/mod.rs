@@ -121,7 +121,7 @@ struct Asked {
 async fn ask(request: &Path, what: Asked, asking: Asking, output: Output) -> Result<Exit, Failure> {
     let (artifact, reference) = match (what.image, what.descriptor) {
         (Some(image), _) => {
-            let Signable { target, .. } = resolve(what.places, &image, &asking.directory).await?;
+            let Signable { target, .. } = resolve(what.places, &image, Some(&image), &asking.directory).await?;
             output::warn_about_tag(&target.location, "asks for a signature of");
             (target.descriptor.clone(), Some(target.pinned().to_string()))
         }
@@ -151,12 +151,13 @@ async fn release(
         warn_if_made_before(&released);
         return write_detached(&signature, &released.request.artifact, released.signature, output);
     }
+    let named = image.clone();
     let Some(image) = image.or_else(|| file.request.reference.clone()) else {
         let message = "the request was made for a descriptor, and names no place for its signature".to_owned();
         let remedy = Some("name the image, or a file with `--output-signature`".to_owned());
         return Err(Failure { remedy, ..Failure::usage("arguments-missing", message) });
     };
-    let signable = resolve(places, &image, &signing.directory()).await?;
+    let signable = resolve(places, &image, named.as_deref(), &signing.directory()).await?;
     let target = &signable.target;
     target.check_keeps_signatures()?;
     if !target.descriptor.same_content(&file.request.artifact) {
@@ -183,16 +184,18 @@ fn warn_if_made_before(released: &Released) {
     }
 }
 
-async fn resolve(ways: Ways, image: &str, directory: &NotationDir) -> Result<Signable, Failure> {
+/// Where the image lies. `named` is what the command line says of it: a password is not for whom a file names.
+async fn resolve(ways: Ways, image: &str, named: Option<&str>, directory: &NotationDir) -> Result<Signable, Failure> {
     let Ways { places, platform, node_store } = ways;
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    let target = Target::resolve(&places.open(insecure)?, image).await?.on_platform(platform.as_ref()).await?;
+    let target =
+        Target::resolve(&places.open(insecure, named.as_slice())?, image).await?.on_platform(platform.as_ref()).await?;
     Ok(Signable { target, node_store })
 }
 
 async fn in_place(image: &str, signing: SigningArguments, places: Ways, output: Output) -> Result<Exit, Failure> {
     let signing = signing.open()?;
-    let signable = resolve(places, image, &signing.directory).await?;
+    let signable = resolve(places, image, Some(image), &signing.directory).await?;
     let target = &signable.target;
     target.check_keeps_signatures()?;
     output::warn_about_tag(&target.location, "signs");

@@ -16,7 +16,7 @@ use crate::oci::Descriptor;
 /// Everything is looked at before the key is used, and every signature is made before the first is stored.
 pub(super) async fn run(image: &str, signing: SigningArguments, places: Ways, output: Output) -> Result<Exit, Failure> {
     let signing = signing.open()?;
-    let signable = resolve(places, image, &signing.directory).await?;
+    let signable = resolve(places, image, Some(image), &signing.directory).await?;
     let target = &signable.target;
     target.check_keeps_signatures()?;
     output::warn_about_tag(&target.location, "signs");

@@ -31,8 +31,13 @@ pub enum Credentials {
     /// There are none: only what everybody may read is read.
     #[default]
     Anonymous,
-    /// These, for whatever registry is asked.
-    Given(Credential),
+    /// These, for one registry. Others are asked as by anybody: where an image lies is often for a stranger to say.
+    Given {
+        /// The registry, as repositories name it.
+        registry: String,
+        /// What it is told.
+        credential: Credential,
+    },
     /// The first of these files (docker's `config.json`, or another of its form) that knows the registry. A file that
     /// does not exist is skipped.
     Files(Vec<PathBuf>),
@@ -103,7 +108,10 @@ impl Credentials {
     pub async fn find(&self, repository: &Repository) -> Result<Option<Credential>, SourceError> {
         let paths = match self {
             Self::Anonymous => return Ok(None),
-            Self::Given(credential) => return Ok(Some(credential.clone())),
+            Self::Given { registry, credential } => {
+                let is_meant = registry.eq_ignore_ascii_case(repository.registry());
+                return Ok(is_meant.then(|| credential.clone()));
+            }
             Self::Files(paths) => paths,
         };
         for path in paths {
@@ -280,10 +288,22 @@ mod tests {
         assert!(text.contains("/x/config.json") && !text.contains("c2VjcmV0") && !text.contains("secret"), "{text}");
     }
 
+    #[tokio::test]
+    async fn what_was_given_is_for_one_registry() {
+        let credential = Credential::Password { username: "ann".into(), password: Secret::new("1".into()) };
+        let given = Credentials::Given { registry: "registry.example:5000".into(), credential: credential.clone() };
+        let found = async |repository: &str| given.find(&repository.parse().unwrap()).await.unwrap();
+        assert_eq!(found("registry.example:5000/team/app").await, Some(credential));
+        for other in ["registry.example/team/app", "registry.example:5001/app", "evil.example/registry.example", "app"]
+        {
+            assert_eq!(found(other).await, None, "{other}");
+        }
+    }
+
     #[test]
     fn a_secret_is_never_shown() {
         let given = Credential::Password { username: "ann".into(), password: Secret::new("hunter2".into()) };
-        let text = format!("{:?}", Credentials::Given(given));
+        let text = format!("{:?}", Credentials::Given { registry: "registry.example".into(), credential: given });
         assert!(text.contains("ann") && !text.contains("hunter2"), "{text}");
     }
 }
