@@ -304,6 +304,34 @@ fn what_fails_is_told_with_its_reason_when_that_is_asked_for() {
     }
 }
 
+/// The certificate names a host that does not exist (`tests/revocation/make.sh`).
+#[test]
+fn a_standing_that_nobody_tells_is_told_alike() {
+    let node = Node::start();
+    let image = node.push("signed", "signed");
+    let pair = Pair::new();
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/revocation");
+    let keys = serde_json::json!({"default": "leaf", "keys": [
+        {"name": "leaf", "keyPath": files.join("leaf.key"), "certPath": files.join("chain.pem")},
+    ]});
+    pair.write(".config/notation/signingkeys.json", &keys.to_string());
+    let issuer = fs::read_to_string(files.join("issuer.pem")).expect("a certificate");
+    pair.write(".config/notation/truststore/x509/ca/issuer/issuer.pem", &issuer);
+    pair.said(&pair.ours(), "a", &format!("sign --insecure-registry {}", image.by_digest()));
+    let reason = r#"signing certificate with subject "CN=leaf,O=Acme,ST=WA,C=US" revocation status is unknown"#;
+    for (level, outcome) in
+        [("strict", "Error: signature verification failed"), ("permissive", "Successfully verified")]
+    {
+        let policy = policy("*", "issuer", "*").replace("strict", level);
+        pair.write(".config/notation/trustpolicy.json", &policy);
+        pair.run_together(&format!("verify --insecure-registry {}", image.by_digest()));
+        for program in [tool("notation"), pair.ours()] {
+            let said = pair.said(&program, "a", &format!("verify --insecure-registry -v {}", image.by_digest()));
+            assert!(said.contains(outcome) && said.contains(reason), "{} {level}: {said}", program.display());
+        }
+    }
+}
+
 #[test]
 fn a_layout_that_either_has_signed_is_read_alike() {
     let pair = Pair::new();

@@ -143,7 +143,11 @@ impl<'a> Account<'a> {
                 outcome.plugin.as_ref().and_then(plugin_fault::too_old).unwrap_or_else(|| problem.message.clone())
             }
             "timestamp-missing" => "no timestamp countersignature was found in the signature envelope".to_owned(),
-            "certificate-revoked" => revoked(outcome).unwrap_or_else(|| problem.message.clone()),
+            "certificate-revoked" => {
+                standing(outcome, Revocation::Revoked, "is revoked").unwrap_or_else(|| problem.message.clone())
+            }
+            "revocation-unknown" => standing(outcome, Revocation::Unknown, "revocation status is unknown")
+                .unwrap_or_else(|| problem.message.clone()),
             _ => problem.message.clone(),
         }
     }
@@ -227,7 +231,8 @@ fn refusal(outcome: &Outcome, check: PluginCheck, problem: &Problem) -> String {
     words.unwrap_or_else(|| problem.message.clone())
 }
 
-fn revoked(outcome: &Outcome) -> Option<String> {
-    let revoked = outcome.revocation.iter().find(|status| status.status == Revocation::Revoked)?;
-    Some(format!("signing certificate with subject {:?} is revoked", revoked.subject))
+/// The first certificate, from the leaf, whose standing is this one.
+fn standing(outcome: &Outcome, standing: Revocation, words: &str) -> Option<String> {
+    let found = outcome.revocation.iter().find(|status| status.status == standing)?;
+    Some(format!("signing certificate with subject {:?} {words}", found.subject))
 }

@@ -103,7 +103,8 @@ fn tell(verdict: &Verdict, envelope: Option<&Blob>, artifact: &Artifact, trust: 
             "signature verification failed: no signature is associated with {pinned:?}, make sure the artifact was \
              signed successfully"
         ))),
-        (Answer::Deny, _) => {
+        // The original knows two answers: a signer whose standing nobody tells has not signed well.
+        (Answer::Deny, _) | (Answer::Inconclusive, "revocation-unknown") => {
             Err(Refusal(format!("signature verification failed for all the signatures associated with {pinned}")))
         }
         (Answer::Inconclusive, _) => Err(without_answer(verdict, trust)),
