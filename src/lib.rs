@@ -110,6 +110,8 @@ pub mod doctor;
 pub mod effective;
 pub mod envelope;
 #[cfg(feature = "host")]
+mod files;
+#[cfg(feature = "host")]
 pub mod hook;
 #[cfg(feature = "host")]
 pub mod install;

@@ -4,16 +4,14 @@
 //! target could change the policy without touching the directory that is guarded. What is written appears whole or not
 //! at all.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
+use crate::files::{Existing, put};
 use crate::oci::{self, InvalidJson};
 use crate::remedy::{Code, Remedy};
 
@@ -151,62 +149,9 @@ pub fn lock_directory(directory: &Path) -> io::Result<File> {
     Ok(handle)
 }
 
-/// What becomes of a file that is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// The new one takes its place.
-    Replace,
-    /// It stays, and nothing is written.
-    Keep,
-}
-
 /// Puts these bytes at `path`, readable by the owner alone.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     put(path, bytes, 0o600, Existing::Replace)
-}
-
-/// The same for a file that is handed on, readable for everybody whom the user's mask lets.
-pub fn write_whole(path: &Path, bytes: &[u8], existing: Existing) -> io::Result<()> {
-    put(path, bytes, 0o666, existing)
-}
-
-/// Puts these bytes at `path`, in a file of this mode. Whoever reads meanwhile sees the old file or the new one, and so
-/// does whoever reads after a crash.
-pub(super) fn put(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> io::Result<()> {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(io::ErrorKind::InvalidFilename.into());
-    };
-    // A bare name lies in the directory that is the current one.
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
-    let temporary = directory.join(format!(".{}.{}.{count}", name.to_string_lossy(), std::process::id()));
-    let written = write_new(&temporary, bytes, mode).and_then(|()| match existing {
-        Existing::Replace => fs::rename(&temporary, path),
-        Existing::Keep => move_beside(&temporary, path),
-    });
-    if written.is_err() {
-        // The first error is the one to tell; a file left behind is only litter.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    File::open(directory)?.sync_all()
-}
-
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Gives a file its name unless the name is taken. Some file systems cannot do that in one step (NFS); there the file has
-/// two names for a moment.
-fn move_beside(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(from, to).and_then(|()| fs::remove_file(from)),
-        moved => Ok(moved?),
-    }
 }
 
 #[cfg(test)]
@@ -239,19 +184,5 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         assert!(replace(&directory.path().join("none/file.json"), b"one").is_err());
-    }
-
-    #[test]
-    fn a_file_that_is_there_stays_where_it_is_to_be_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("file.sig");
-        put(&path, b"one", 0o644, Existing::Keep).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-        let taken = put(&path, b"two", 0o644, Existing::Keep).unwrap_err();
-        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(&path).unwrap(), b"one");
-        put(&path, b"two", 0o644, Existing::Replace).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "no litter");
     }
 }

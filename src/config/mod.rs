@@ -18,8 +18,9 @@ mod strict_policy;
 mod trust_store;
 mod value;
 
+pub use crate::files::{Existing, write_whole};
 pub use attach_profile::{AttachProfile, AttachProfileError, RevocationChoice};
-pub use file::{Existing, FileError, NotationFileError, lock_directory, write_whole};
+pub use file::{FileError, NotationFileError, lock_directory};
 pub use key_usage::{KeyUsage, KeyUsageError, UsageRule};
 pub use node::{
     CacheConfig, ContainerdConfig, GateConfig, LimitConfig, LocalImageConfig, LogConfig, LogFormat, NodeConfig,

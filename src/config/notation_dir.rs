@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::file::{self, Existing, FileError, NotationFileError};
+use super::file::{self, FileError, NotationFileError};
 use super::trust_store;
+use crate::files::{self, Existing};
 use crate::policy::{InvalidPolicy, MAX_POLICY_SIZE, Policy, StoreKind, Trust, TrustStore, is_safe_name};
 use crate::remedy::{Code, Remedy, excerpt};
 
@@ -266,7 +267,7 @@ impl NotationDir {
     pub fn import_policy(&self, kind: PolicyKind, text: &[u8], existing: Existing) -> Result<PathBuf, ImportError> {
         let path = self.policy_path(kind);
         self.parse_policy(kind, text).map_err(|source| LoadError::Invalid { path: path.clone(), source })?;
-        let written = file::lock_directory(&self.path).and_then(|_lock| file::put(&path, text, 0o600, existing));
+        let written = file::lock_directory(&self.path).and_then(|_lock| files::put(&path, text, 0o600, existing));
         match written {
             Ok(()) => Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(ImportError::Exists { path }),

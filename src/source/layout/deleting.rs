@@ -1,11 +1,13 @@
 //! Taking manifests out of a layout, and with them the content that nothing else in it needs.
 
 use std::collections::HashSet;
+use std::io;
 
 use serde_json::{Map, Value};
 
 use super::reading::blob_file;
 use super::{Layout, LayoutFault, REF_NAME, entries, index};
+use crate::files::Directory;
 use crate::oci::{Blob, Descriptor, Digest, InvalidManifest, Links, MAX_MANIFEST_SIZE, media_type, parse_json};
 use crate::source::SourceError;
 use crate::source::limits::MAX_LAYOUT_CONTENT;
@@ -14,6 +16,9 @@ impl Layout {
     /// Takes a manifest away: out of `index.json` first, then its bytes and those of the content that it alone pointed to.
     pub(super) async fn delete(&self, manifest: &Descriptor) -> Result<(), SourceError> {
         let within = self.within(vec![manifest.bare()]).await?;
+        for digest in &within {
+            self.may_remove(digest).await?;
+        }
         let gone = manifest.clone();
         self.change_index(move |entries| {
             let before = entries.len();
@@ -64,11 +69,16 @@ impl Layout {
     /// These manifests and everything within them. Content that is not there has nothing within it.
     async fn within(&self, manifests: Vec<Descriptor>) -> Result<HashSet<Digest>, SourceError> {
         let (mut pending, mut within) = (manifests, HashSet::new());
+        // Apart from what is within: an image may call another one's manifest a layer, and that one is entered all the
+        // same; and what is listed as two things is entered as both.
+        let mut entered = HashSet::new();
         while let Some(descriptor) = pending.pop() {
-            if !within.insert(descriptor.digest.clone()) || !media_type::is_manifest(&descriptor.media_type) {
+            let Descriptor { media_type, digest, .. } = &descriptor;
+            within.insert(digest.clone());
+            if !media_type::is_manifest(media_type) || !entered.insert((digest.clone(), media_type.clone())) {
                 continue;
             }
-            if within.len() > MAX_LAYOUT_CONTENT {
+            if within.len().max(entered.len()) > MAX_LAYOUT_CONTENT {
                 return Err(self.fault(LayoutFault::TooManyManifests));
             }
             let content = match self.content(&descriptor.bare(), MAX_MANIFEST_SIZE).await {
@@ -83,12 +93,136 @@ impl Layout {
         Ok(within)
     }
 
+    /// An error where this content lies behind a link: it would be taken from another place.
+    async fn may_remove(&self, digest: &Digest) -> Result<(), SourceError> {
+        self.in_folder(digest, |_, _| Ok(())).await
+    }
+
     async fn remove(&self, digest: &Digest) -> Result<(), SourceError> {
+        self.in_folder(digest, Directory::remove).await
+    }
+
+    /// Works in the directory of this content. Where nothing is, nothing is to be done.
+    async fn in_folder(
+        &self,
+        digest: &Digest,
+        work: impl FnOnce(&Directory, &str) -> io::Result<()> + Send + 'static,
+    ) -> Result<(), SourceError> {
         self.check_writable()?;
-        let name = blob_file(digest);
-        match tokio::fs::remove_file(self.path.join(&name)).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(self.unwritable(&name, error)),
+        let content = digest.clone();
+        let working = self.beside(move |layout| work(&layout.folder_of(&content)?, content.hex()));
+        match working.await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.unwritable(&blob_file(digest), error)),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Repository, Tag};
+    use crate::remedy::{Code, Remedy as _};
+    use crate::source::{ImageSink as _, Sink as _};
+    use serde_json::json;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    fn repository() -> Repository {
+        "registry.example/app".parse().unwrap()
+    }
+
+    fn entry(blob: &Blob) -> Value {
+        serde_json::to_value(blob.descriptor()).unwrap()
+    }
+
+    fn content(text: &str) -> Blob {
+        Blob::of("layer", text.as_bytes().to_vec())
+    }
+
+    fn manifest(config: &Blob, layers: &[&Blob]) -> Blob {
+        let layers: Vec<Value> = layers.iter().map(|layer| entry(layer)).collect();
+        let manifest = json!({"schemaVersion": 2, "mediaType": media_type::IMAGE_MANIFEST, "config": entry(config), "layers": layers});
+        Blob::of(media_type::IMAGE_MANIFEST, manifest.to_string().into_bytes())
+    }
+
+    /// A layout with these images, each with a tag.
+    async fn layout(path: &Path, contents: &[&Blob], images: &[(&Blob, &str)]) -> Layout {
+        let layout = Layout::create(path).await.unwrap();
+        for content in contents {
+            layout.push_blob(&repository(), content).await.unwrap();
+        }
+        for (image, tag) in images {
+            let tag: Tag = tag.parse().unwrap();
+            layout.push_manifest(&repository(), image).await.unwrap();
+            layout.name(&repository(), image, Some(&tag)).await.unwrap();
+        }
+        layout
+    }
+
+    #[tokio::test]
+    async fn nothing_is_deleted_behind_a_link() {
+        for link in ["blobs", "blobs/sha256"] {
+            let place = tempfile::tempdir().unwrap();
+            let (config, foreign) = (content("config"), place.path().join("foreign"));
+            let image = manifest(&config, &[]);
+            let layout = layout(&place.path().join("layout"), &[&config], &[(&image, "v1")]).await;
+            let linked = layout.path().join(link);
+            fs::rename(&linked, &foreign).unwrap();
+            symlink(&foreign, &linked).unwrap();
+            let index = fs::read(layout.path().join("index.json")).unwrap();
+            let count = || walk(&foreign);
+            let refused = layout.delete_manifest(&repository(), image.descriptor()).await.unwrap_err();
+            assert_eq!((refused.code(), count()), (Code("layout-linked"), 2), "{link}");
+            assert_eq!(fs::read(layout.path().join("index.json")).unwrap(), index, "{link}");
+            fs::remove_file(&linked).unwrap();
+            fs::rename(&foreign, &linked).unwrap();
+            layout.delete_manifest(&repository(), image.descriptor()).await.unwrap();
+            assert_eq!(walk(&linked), 0, "{link}");
+        }
+    }
+
+    /// How many files lie in a directory and the directories in it.
+    fn walk(directory: &Path) -> usize {
+        let count = |entry: fs::DirEntry| if entry.path().is_dir() { walk(&entry.path()) } else { 1 };
+        fs::read_dir(directory).unwrap().map(|entry| count(entry.unwrap())).sum()
+    }
+
+    #[tokio::test]
+    async fn content_is_kept_that_an_image_needs_which_another_one_calls_a_layer() {
+        let place = tempfile::tempdir().unwrap();
+        let (config, layer) = (content("config"), content("layer"));
+        let (image, gone) = (manifest(&config, &[&layer]), manifest(&config, &[&layer, &content("other")]));
+        let naming = manifest(&config, &[&image]);
+        let images = [(&image, "image"), (&naming, "naming"), (&gone, "gone")];
+        let layout = layout(place.path(), &[&config, &layer, &content("other")], &images).await;
+        layout.delete_manifest(&repository(), gone.descriptor()).await.unwrap();
+        for needed in [&config, &layer, &image, &naming] {
+            assert!(layout.holds(needed.descriptor()).await.unwrap(), "{:?}", needed.descriptor());
+        }
+        for gone in [&gone, &content("other")] {
+            assert!(!layout.holds(gone.descriptor()).await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_manifest_that_is_listed_as_something_else_too_is_read_as_both() {
+        let place = tempfile::tempdir().unwrap();
+        let (config, layer) = (content("config"), content("layer"));
+        let (image, gone) = (manifest(&config, &[&layer]), manifest(&config, &[&layer, &content("other")]));
+        let layout =
+            layout(place.path(), &[&config, &layer, &content("other")], &[(&image, "image"), (&gone, "gone")]).await;
+        let disguised = Descriptor { media_type: media_type::IMAGE_INDEX.to_owned(), ..image.descriptor().clone() };
+        layout
+            .change_index(move |entries| {
+                entries.push(serde_json::to_value(&disguised).unwrap());
+                true
+            })
+            .await
+            .unwrap();
+        // Whether or not it is refused: what the image needs stays.
+        let _ = layout.delete_manifest(&repository(), gone.descriptor()).await;
+        assert!(layout.holds(layer.descriptor()).await.unwrap());
     }
 }

@@ -52,6 +52,9 @@ pub enum LayoutFault {
         /// Why not.
         source: io::Error,
     },
+    /// A link, which would have something written or deleted elsewhere.
+    #[error("`{0}` is a link, or lies behind one: nothing is written or deleted there")]
+    Linked(String),
     /// Content that is not what its name says.
     #[error("it is damaged")]
     Damaged {
@@ -87,6 +90,7 @@ impl Remedy for LayoutFault {
             Self::NotAFile(_) => "layout-not-a-file",
             Self::Unreadable { .. } => "layout-unreadable",
             Self::Unwritable { .. } => "layout-unwritable",
+            Self::Linked(_) => "layout-linked",
             Self::Damaged { .. } => "layout-damaged",
             Self::Archive { source } => return source.code(),
             Self::AmbiguousTag(_) => "layout-tag-ambiguous",
@@ -108,6 +112,7 @@ impl Remedy for LayoutFault {
                 "see whether the disk is full, and whether the directory may be written to".into()
             }
             Self::Archive { source } => return source.remedy(),
+            Self::Linked(_) => "copy the image into a new layout, and work on that one".into(),
             Self::AmbiguousTag(_) => "name the manifest by its digest".into(),
             Self::SeveralImages => "name the image by its tag or its digest".into(),
             Self::TooManyManifests | Self::TooDeep => "copy the image into a layout of its own".into(),

@@ -3,14 +3,13 @@
 //! Members and entries that others wrote stay as they are. The lock is on `oci-layout`, the one file that is never
 //! replaced; tools that know no locks are not kept out by it, and each of theirs reads one whole file or the other.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io::{self, Read as _};
 
 use serde_json::{Map, Value, json};
 
 use super::reading::INDEX_FILE;
 use super::{Layout, LayoutFault, REF_NAME, VERSION_FILE};
+use crate::files::{Directory, Existing, is_link, write_whole};
 use crate::oci::{Descriptor, InvalidJson, InvalidManifest, Tag, media_type, parse_json};
 use crate::source::SourceError;
 use crate::source::limits::{MAX_LAYOUT_INDEX, MAX_LAYOUT_MANIFESTS};
@@ -34,11 +33,13 @@ impl Layout {
 
     fn change_index_now(&self, change: impl FnOnce(&mut Vec<Value>) -> bool) -> Result<(), SourceError> {
         let unwritable = |source| self.unwritable(INDEX_FILE, source);
-        let lock = File::open(self.path.join(VERSION_FILE)).map_err(unwritable)?;
+        let directory = Directory::open(&self.path).map_err(unwritable)?;
+        let lock = directory.file(VERSION_FILE).map_err(|source| self.unwritable(VERSION_FILE, source))?;
         // Let go of when the file is closed.
         lock.lock().map_err(unwritable)?;
-        let path = self.path.join(INDEX_FILE);
-        let bytes = fs::read(&path).map_err(unwritable)?;
+        let (mut bytes, file) = (Vec::new(), directory.file(INDEX_FILE).map_err(unwritable)?);
+        file.take(MAX_LAYOUT_INDEX + 1).read_to_end(&mut bytes).map_err(unwritable)?;
+        self.within_limit(&bytes)?;
         let bad = |source| self.fault(LayoutFault::Index { file: INDEX_FILE.into(), source });
         let mut index: Map<String, Value> = parse_json(&bytes).map_err(|error| bad(InvalidManifest::Json(error)))?;
         let entries = index.entry("manifests").or_insert_with(|| Value::Array(Vec::new()));
@@ -54,26 +55,24 @@ impl Layout {
             return Err(self.fault(LayoutFault::TooManyManifests));
         }
         let bytes = serde_json::to_vec(&index).map_err(|error| unwritable(io::Error::other(error)))?;
+        self.within_limit(&bytes)?;
+        write_whole(&self.path.join(INDEX_FILE), &bytes, Existing::Replace).map_err(unwritable)
+    }
+
+    fn within_limit(&self, bytes: &[u8]) -> Result<(), SourceError> {
         let size = bytes.len() as u64;
-        if size > MAX_LAYOUT_INDEX {
-            return Err(self.too_large(INDEX_FILE, size, MAX_LAYOUT_INDEX));
-        }
-        replace(&path, &bytes).map_err(unwritable)
+        if size > MAX_LAYOUT_INDEX { Err(self.too_large(INDEX_FILE, size, MAX_LAYOUT_INDEX)) } else { Ok(()) }
     }
 
     pub(super) fn unwritable(&self, file: &str, source: io::Error) -> SourceError {
-        self.fault(LayoutFault::Unwritable { file: file.to_owned(), source })
+        self.fault(not_written(file, source))
     }
 }
 
-/// Writes a file so that it is there whole or as it was before, also after a power failure.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let mut file = File::create(&part)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(part, path)
+/// Why something was not written or deleted.
+pub(super) fn not_written(file: &str, source: io::Error) -> LayoutFault {
+    let file = file.to_owned();
+    if is_link(&source) { LayoutFault::Linked(file) } else { LayoutFault::Unwritable { file, source } }
 }
 
 /// Adds an entry for this content, unless there is one.

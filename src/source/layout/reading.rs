@@ -11,6 +11,8 @@ use crate::source::SourceError;
 use crate::source::limits::MAX_LAYOUT_INDEX;
 
 pub(super) const INDEX_FILE: &str = "index.json";
+/// The directory of all content.
+pub(super) const BLOBS: &str = "blobs";
 
 impl Layout {
     /// `index.json`.
@@ -68,7 +70,7 @@ impl Layout {
 
 /// Where content lies within a layout.
 pub(super) fn blob_file(digest: &Digest) -> String {
-    format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex())
+    format!("{BLOBS}/{}/{}", digest.algorithm().as_str(), digest.hex())
 }
 
 /// Why a file was not read.

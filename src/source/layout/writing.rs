@@ -1,41 +1,40 @@
 //! Writing into a layout, so that whoever reads it at any time finds whole files.
 //!
 //! Content is written beside its place and moved there when it is whole. Its name says what it is, so two writers of the
-//! same content do no harm; the second waits for the first and finds it done. What a killed writer left is overwritten by
-//! the next one of the same content.
+//! same content do no harm. A layout may come from a stranger: no link in it is followed where something is written, and
+//! content that is only linked to is written as if it were not there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use async_trait::async_trait;
 use tokio::io::AsyncWriteExt as _;
 
-use super::reading::{INDEX_FILE, blob_file};
-use super::{Layout, LayoutFault, VERSION, VERSION_FILE, index};
+use super::reading::{BLOBS, INDEX_FILE, blob_file};
+use super::{Layout, VERSION, VERSION_FILE, index};
+use crate::files::{Directory, Existing, write_whole};
 use crate::oci::{Blob, Descriptor, Digest, Repository, Tag};
 use crate::source::{BlobStream, ImageSink, Images as _, Sink, SourceError};
 
 /// Makes an empty layout where there is none. `oci-layout` comes last: a directory that has it is a layout.
 pub(super) async fn prepare(path: &Path) -> Result<(), SourceError> {
     let path = path.to_owned();
-    let fault = |source| {
-        let source = LayoutFault::Unwritable { file: VERSION_FILE.to_owned(), source };
-        SourceError::Layout { path: path.clone(), source }
-    };
+    let fault = |source| SourceError::Layout { path: path.clone(), source: index::not_written(BLOBS, source) };
     let directory = path.clone();
     let preparing = tokio::task::spawn_blocking(move || prepare_now(&directory));
     preparing.await.map_err(io::Error::other).and_then(|done| done).map_err(fault)
 }
 
 fn prepare_now(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path.join("blobs"))?;
+    fs::create_dir_all(path)?;
+    Directory::open(path)?.make(BLOBS)?;
     if !path.join(INDEX_FILE).try_exists()? {
-        index::replace(&path.join(INDEX_FILE), index::empty().to_string().as_bytes())?;
+        write_whole(&path.join(INDEX_FILE), index::empty().to_string().as_bytes(), Existing::Replace)?;
     }
     if !path.join(VERSION_FILE).try_exists()? {
         let version = serde_json::json!({"imageLayoutVersion": VERSION});
-        index::replace(&path.join(VERSION_FILE), version.to_string().as_bytes())?;
+        write_whole(&path.join(VERSION_FILE), version.to_string().as_bytes(), Existing::Replace)?;
     }
     Ok(())
 }
@@ -100,8 +99,8 @@ impl ImageSink for Layout {
         self.change_index(change).await
     }
 
-    async fn delete_manifest(&self, repository: &Repository, manifest: &Descriptor) -> Result<(), SourceError> {
-        if !self.has_manifest(repository, manifest).await? {
+    async fn delete_manifest(&self, _repository: &Repository, manifest: &Descriptor) -> Result<(), SourceError> {
+        if !self.holds(manifest).await? {
             return Err(self.lacks(manifest.digest.as_str()));
         }
         self.delete(manifest).await
@@ -118,77 +117,148 @@ impl ImageSink for Layout {
     }
 }
 
-/// A file that is to become content.
-struct Part {
-    file: File,
-    digest: Digest,
-}
-
 impl Layout {
     /// Stores content that is in memory, unless it is there.
     pub(super) async fn store(&self, blob: &Blob) -> Result<(), SourceError> {
-        if self.holds(blob.descriptor()).await? { Ok(()) } else { self.store_stream(BlobStream::of(blob)).await }
+        self.store_stream(BlobStream::of(blob)).await
     }
 
-    async fn store_stream(&self, blob: BlobStream) -> Result<(), SourceError> {
+    async fn store_stream(&self, mut blob: BlobStream) -> Result<(), SourceError> {
         self.check_writable()?;
-        let Some(part) = self.part(blob.descriptor()).await? else { return Ok(()) };
-        self.write(part, blob).await
-    }
-
-    /// The locked file to write this content to; none where the content is there, perhaps since a moment.
-    async fn part(&self, descriptor: &Descriptor) -> Result<Option<Part>, SourceError> {
-        let (path, digest) = (self.part_path(&descriptor.digest), descriptor.digest.clone());
-        let opening = tokio::task::spawn_blocking(move || {
-            if let Some(directory) = path.parent() {
-                fs::create_dir_all(directory)?;
-            }
-            let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
-            file.lock()?;
-            Ok(file)
-        });
-        let opened = opening.await.map_err(io::Error::other).and_then(|opened| opened);
-        let file = opened.map_err(|source| self.unwritable(&blob_file(&digest), source))?;
-        // Whoever had the lock may have moved the file to its place: then it is not ours to touch.
-        if self.holds(descriptor).await? {
-            self.drop_part(&digest, &file).await;
-            return Ok(None);
+        if self.keeps(blob.descriptor()).await? {
+            return Ok(());
         }
-        Ok(Some(Part { file, digest }))
-    }
-
-    async fn write(&self, part: Part, mut blob: BlobStream) -> Result<(), SourceError> {
-        let Part { file, digest } = part;
+        let digest = blob.descriptor().digest.clone();
         let name = blob_file(&digest);
         let unwritable = |source| self.unwritable(&name, source);
-        file.set_len(0).map_err(unwritable)?;
-        let mut writer = tokio::fs::File::from_std(file.try_clone().map_err(unwritable)?);
+        let algorithm = digest.algorithm().as_str();
+        let create = move |layout: Self| layout.blobs()?.make(algorithm)?.create(0o666);
+        let new = self.beside(create).await.map_err(unwritable)?;
+        let mut writer = tokio::fs::File::from_std(new.file().try_clone().map_err(unwritable)?);
         while let Some(piece) = blob.next().await {
-            let piece = match piece {
-                Ok(piece) => piece,
-                Err(error) => {
-                    self.drop_part(&digest, &file).await;
-                    return Err(error);
-                }
-            };
-            writer.write_all(&piece).await.map_err(unwritable)?;
+            writer.write_all(&piece?).await.map_err(unwritable)?;
         }
         writer.flush().await.map_err(unwritable)?;
-        tokio::fs::rename(self.part_path(&digest), self.path.join(&name)).await.map_err(unwritable)
+        let settle = move |_| new.settle(digest.hex().as_ref(), Existing::Replace);
+        self.beside(settle).await.map(drop).map_err(unwritable)
     }
 
-    /// Removes the file beside the content's place, if it is still this one: another writer may have made another one.
-    async fn drop_part(&self, digest: &Digest, file: &File) {
-        use std::os::unix::fs::MetadataExt as _;
-        let path = self.part_path(digest);
-        let (Ok(own), Ok(there)) = (file.metadata(), tokio::fs::symlink_metadata(&path).await) else { return };
-        if (own.dev(), own.ino()) == (there.dev(), there.ino()) {
-            // What stays is overwritten by the next writer of this content.
-            let _ = tokio::fs::remove_file(path).await;
+    /// Whether a file of the layout's own and of the right size lies there. One of another size was not written to its
+    /// end, or is damaged.
+    pub(super) async fn keeps(&self, descriptor: &Descriptor) -> Result<bool, SourceError> {
+        if self.files.is_archive() {
+            return self.holds(descriptor).await;
+        }
+        let digest = descriptor.digest.clone();
+        let size = self.beside(move |layout| match layout.folder_of(&digest) {
+            Ok(folder) => folder.size_of(digest.hex()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        });
+        let size = size.await.map_err(|source| self.unwritable(&blob_file(&descriptor.digest), source))?;
+        Ok(size == Some(descriptor.size))
+    }
+
+    /// The directory that content is written to and deleted from, if it lies behind no link.
+    pub(super) fn folder_of(&self, digest: &Digest) -> io::Result<Directory> {
+        Directory::open(&self.path)?.enter(BLOBS)?.enter(digest.algorithm().as_str())
+    }
+
+    fn blobs(&self) -> io::Result<Directory> {
+        Directory::open(&self.path)?.make(BLOBS)
+    }
+
+    /// Works on the disk, beside the tasks that must not wait for it.
+    pub(super) async fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Self) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let layout = self.clone();
+        let working = tokio::task::spawn_blocking(move || work(layout));
+        working.await.map_err(io::Error::other).and_then(|done| done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remedy::{Code, Remedy as _};
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    /// A layout, and beside it a directory that is none of its business.
+    struct Scene(tempfile::TempDir);
+
+    impl Scene {
+        fn new() -> Self {
+            let scene = Self(tempfile::tempdir().unwrap());
+            fs::create_dir_all(scene.path("layout/blobs/sha256")).unwrap();
+            fs::create_dir(scene.path("foreign")).unwrap();
+            fs::write(scene.path("foreign/file"), "precious").unwrap();
+            scene
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        async fn sign(&self) -> Result<(), Code> {
+            let layout = Layout::create(self.path("layout")).await.map_err(|error| error.code())?;
+            let (repository, image) = ("registry.example/app".parse().unwrap(), Descriptor::of("image", b"image"));
+            let pushed = layout.push_referrer(&repository, &image, &signature(), "type").await;
+            pushed.map_err(|error| error.code())
+        }
+
+        fn assert_foreign_is_untouched(&self) {
+            assert_eq!(fs::read_to_string(self.path("foreign/file")).unwrap(), "precious");
+            assert_eq!(fs::read_dir(self.path("foreign")).unwrap().count(), 1);
         }
     }
 
-    fn part_path(&self, digest: &Digest) -> std::path::PathBuf {
-        self.path.join(format!("blobs/{}/.{}.part", digest.algorithm().as_str(), digest.hex()))
+    fn signature() -> Blob {
+        Blob::of("signature", b"precious".to_vec())
+    }
+
+    fn hex() -> String {
+        signature().descriptor().digest.hex().to_owned()
+    }
+
+    #[tokio::test]
+    async fn temporary_names_that_somebody_foresaw_lead_nowhere() {
+        let scene = Scene::new();
+        for name in [format!("blobs/sha256/.{}.part", hex()), "index.json.part".into(), "oci-layout.part".into()] {
+            symlink(scene.path("foreign/file"), scene.path("layout").join(name)).unwrap();
+        }
+        scene.sign().await.unwrap();
+        scene.assert_foreign_is_untouched();
+        assert_eq!(fs::read_to_string(scene.path("layout/blobs/sha256").join(hex())).unwrap(), "precious");
+    }
+
+    #[tokio::test]
+    async fn content_that_is_only_linked_to_is_written() {
+        let scene = Scene::new();
+        let content = scene.path("layout/blobs/sha256").join(hex());
+        symlink(scene.path("foreign/file"), &content).unwrap();
+        scene.sign().await.unwrap();
+        scene.assert_foreign_is_untouched();
+        assert!(fs::symlink_metadata(&content).unwrap().is_file());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_behind_a_link() {
+        for link in ["blobs", "blobs/sha256", "index.json", "oci-layout"] {
+            let scene = Scene::new();
+            scene.sign().await.unwrap();
+            let place = scene.path("layout").join(link);
+            fs::rename(&place, scene.path("aside")).unwrap();
+            fs::remove_dir_all(scene.path("layout/blobs")).ok();
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            let foreign = if link.contains('.') || link.contains('-') { "aside" } else { "foreign" };
+            let before = fs::read(scene.path(foreign)).ok();
+            symlink(scene.path(foreign), place).unwrap();
+            assert_eq!(scene.sign().await, Err(Code("layout-linked")), "{link}");
+            assert_eq!(fs::read(scene.path(foreign)).ok(), before, "{link}");
+            scene.assert_foreign_is_untouched();
+        }
     }
 }
