@@ -10,11 +10,11 @@ use crate::registry::{Fault, ScriptedRegistry, signature};
 use crate::{REPOSITORY, Scene, expect, given, options};
 
 impl Scene {
-    fn signature(&self, envelope: &str) -> Blob {
+    pub(super) fn signature(&self, envelope: &str) -> Blob {
         Blob::of(media_type::IMAGE_MANIFEST, signature(&self.image, envelope.as_bytes()))
     }
 
-    async fn push(&self, manifest: &Blob) -> Result<(), SourceError> {
+    pub(super) async fn push(&self, manifest: &Blob) -> Result<(), SourceError> {
         self.client.push_referrer(&self.repository(), &self.subject, manifest, media_type::NOTARY_SIGNATURE).await
     }
 

@@ -1,11 +1,11 @@
 //! Redirects are followed for content, but lead no secret away and not into the dark.
 
-use pratique::source::Source as _;
 use pratique::source::limits::MAX_REDIRECTS;
 use pratique::source::registry::{Credential, Secret};
+use pratique::source::{ImageSink as _, Source as _};
 
 use crate::registry::{Fault, ScriptedRegistry};
-use crate::{REPOSITORY, Scene, expect, given};
+use crate::{REPOSITORY, Scene, expect, given, options};
 
 #[tokio::test]
 async fn a_blob_may_lie_on_another_host_which_sees_no_credentials() {
@@ -85,4 +85,25 @@ async fn a_redirect_to_nowhere_is_malformed() {
     scene.registry.always("GET", Fault::Redirect("http://[".into()));
     let answer = scene.client.manifest(&scene.repository(), &scene.subject).await;
     expect(answer, "registry-malformed-answer", &scene.registry.host());
+}
+
+#[tokio::test]
+async fn nothing_is_changed_at_another_host() {
+    let scene = Scene::with(ScriptedRegistry::builder(), options()).await;
+    let other = ScriptedRegistry::start().await;
+    other.put_manifest(REPOSITORY, None, &scene.subject.media_type, &scene.image);
+    let path = format!("/v2/{REPOSITORY}/manifests/{}", scene.subject.digest);
+    for method in ["DELETE", "PUT"] {
+        scene.registry.always(method, Fault::Redirect(other.url(&path)));
+    }
+    let deleted = scene.client.delete_manifest(&scene.repository(), &scene.subject).await;
+    expect(deleted, "redirect-refused", &other.host());
+    let named = scene.push(&scene.signature("one")).await;
+    expect(named, "redirect-refused", &other.host());
+    assert!(other.requests().iter().all(|request| request.method != "DELETE" && request.method != "PUT"));
+    // The twin: another place of the same host.
+    let again = path;
+    let scene = Scene::with(ScriptedRegistry::builder(), options()).await;
+    scene.registry.fault("DELETE", Fault::Redirect(again), 1);
+    scene.client.delete_manifest(&scene.repository(), &scene.subject).await.unwrap();
 }

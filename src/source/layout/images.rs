@@ -40,7 +40,8 @@ impl Images for Layout {
             if tag.as_ref().is_some_and(|tag| tags.names.contains(tag)) {
                 continue;
             }
-            if tags.names.len() + tags.untagged.len() == limit {
+            let listed = if tag.is_some() { tags.names.len() } else { tags.untagged.len() };
+            if listed == limit {
                 tags.truncated = true;
                 break;
             }

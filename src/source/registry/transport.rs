@@ -228,7 +228,10 @@ impl<'a> Call<'a> {
                 };
             };
             let refuse = |fault| self.endpoint.refuse(&next, fault);
-            if !ask.repeatable {
+            // What is read may lie anywhere. Nobody sends this machine to change something at another host, where it may be
+            // let in without a word.
+            let is_read = matches!(ask.method, Method::GET | Method::HEAD);
+            if !ask.repeatable || !(is_read || self.endpoint.owns(&next)) {
                 return Err(refuse(TargetFault::OtherHost));
             }
             route = self.endpoint.route_to(&url, &next, &self.registry.options.insecure).map_err(refuse)?;
