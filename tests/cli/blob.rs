@@ -295,6 +295,7 @@ fn what_cannot_be_read_or_written_is_named() {
         "",
         "
 error [file-unreadable]: cannot read nowhere.txt: No such file or directory (os error 2)
+hint: see whether the path is right and may be read
 ",
     );
     node.run("blob sign list.txt").exits(0);

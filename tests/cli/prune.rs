@@ -183,7 +183,7 @@ async fn a_manifest_that_no_verifier_takes_stands_in_for_none() {
             let genuine = sign(&scene, "");
             let manifest = scene.registry.manifest(REPOSITORY, &genuine).unwrap();
             // The registry lists in the order of arrival, and the first of equal ones stays.
-            scene.run(&format!("rm --signature {genuine}")).exits(0);
+            scene.run(&format!("rm --yes --signature {genuine}")).exits(0);
             let mut known: Value = serde_json::from_slice(&manifest).unwrap();
             change(&mut known);
             let known = known.to_string();

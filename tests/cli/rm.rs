@@ -14,17 +14,21 @@ async fn a_signature_that_is_removed_is_gone_and_the_others_stay() {
     scene.run("sign --signature-format cose").exits(0);
     let listed = scene.run("ls -o json").json();
     let first = listed["signatures"][0]["digest"].as_str().unwrap().to_owned();
-    scene.run("rm --yes --signatures").exits(2);
-    scene.run(&format!("rm --signature sha256:{}", "0".repeat(64))).exits(2);
-    assert_eq!(scene.run(&format!("rm -o json --signature {first}")).exits(0).json()["removed"][0]["digest"], first);
+    let told = scene.run("rm -o json --signatures").exits(0).json();
+    assert_eq!((&told["dryRun"], told["removed"].as_array().map(Vec::len)), (&true.into(), Some(2)), "{told}");
+    scene.run(&format!("rm --yes --signature sha256:{}", "0".repeat(64))).exits(2);
+    assert_eq!(
+        scene.run(&format!("rm --yes -o json --signature {first}")).exits(0).json()["removed"][0]["digest"],
+        first
+    );
     assert!(scene.registry.manifest(REPOSITORY, &first).is_none());
     assert_eq!(scene.run("ls -o json").json()["signatures"].as_array().unwrap().len(), 1);
     scene.run("verify").exits(0);
-    scene.run("rm --signatures").exits(0);
+    scene.run("rm --yes --signatures").exits(0);
     scene.run("verify").exits(1);
     let refusing = Scene::of(ScriptedRegistry::builder().without_delete()).await;
     refusing.run("sign").exits(0);
-    assert_eq!(refusing.run("rm -o json --signatures").exits(3).json()["code"], "registry-refuses-delete");
+    assert_eq!(refusing.run("rm --yes -o json --signatures").exits(3).json()["code"], "registry-refuses-delete");
 }
 
 fn digests(lines: &Value) -> Vec<&str> {

@@ -101,9 +101,10 @@ async fn nothing_is_changed_at_another_host() {
     let named = scene.push(&scene.signature("one")).await;
     expect(named, "redirect-refused", &other.host());
     assert!(other.requests().iter().all(|request| request.method != "DELETE" && request.method != "PUT"));
-    // The twin: another place of the same host.
-    let again = path;
+    // The twin: the same host. It has deleted the manifest before it answers, and says so when it is asked again.
     let scene = Scene::with(ScriptedRegistry::builder(), options()).await;
-    scene.registry.fault("DELETE", Fault::Redirect(again), 1);
-    scene.client.delete_manifest(&scene.repository(), &scene.subject).await.unwrap();
+    scene.registry.fault("DELETE", Fault::Redirect(path), 1);
+    let deleted = scene.client.delete_manifest(&scene.repository(), &scene.subject).await;
+    expect(deleted, "not-found", &scene.registry.host());
+    assert_eq!(scene.registry.requests().iter().filter(|request| request.method == "DELETE").count(), 2);
 }

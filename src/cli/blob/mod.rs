@@ -73,6 +73,10 @@ pub(super) fn read_signature(file: &Path, format: Format) -> Result<Result<Envel
 }
 
 fn unreadable(file: &Path, error: &io::Error) -> Failure {
-    Failure::unreadable("file-unreadable", format!("cannot read {}: {error}", file.display()), None)
-        .about(Check::Retrieval)
+    Failure::unreadable(
+        "file-unreadable",
+        format!("cannot read {}: {error}", file.display()),
+        Some("see whether the path is right and may be read"),
+    )
+    .about(Check::Retrieval)
 }

@@ -23,8 +23,8 @@ pub(super) struct Arguments {
     image: String,
     #[command(flatten)]
     which: Which,
-    /// Take the image away. Without it nothing is written, and what would go is told.
-    #[arg(long, conflicts_with = "Which")]
+    /// Take it away. Without it nothing is written, and what would go is told.
+    #[arg(long)]
     yes: bool,
     /// Also where other tags point to the image, which go with it, or other images list it, which break.
     #[arg(long, conflicts_with = "Which")]
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     notation_dir: NotationDirArgument,
 }
 
-/// Which signatures are taken away at once, and the image stays. Without any of these it is the image that goes.
+/// Which signatures are taken away, while the image stays. Without any of these it is the image that goes.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 struct Which {
@@ -49,8 +49,10 @@ struct Which {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Removed {
+struct Report {
     reference: String,
+    /// Whether nothing was written.
+    dry_run: bool,
     removed: Vec<Descriptor>,
 }
 
@@ -65,11 +67,11 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     }
     let target = Target::resolve(&places, &arguments.image).await?;
     output::warn_about_tag(&target.location, "removes signatures of");
-    remove_signatures(&target, &wanted, output).await
+    remove_signatures(&target, &wanted, arguments.yes, output).await
 }
 
-/// Takes these signatures away; all of them where none is named.
-async fn remove_signatures(target: &Target, wanted: &[Digest], output: Output) -> Result<Exit, Failure> {
+/// Takes these signatures away, or tells that it would; all of them where none is named.
+async fn remove_signatures(target: &Target, wanted: &[Digest], yes: bool, output: Output) -> Result<Exit, Failure> {
     let Target { repository, descriptor: image, .. } = target;
     let (sink, pinned) = (target.image_sink()?, target.pinned());
     let unread = |error: SourceError| Failure::of(&error).about(Check::Retrieval);
@@ -77,17 +79,22 @@ async fn remove_signatures(target: &Target, wanted: &[Digest], output: Output) -
     let mut removed = listed.map_err(unread)?.descriptors;
     if let Some(stranger) = wanted.iter().find(|wanted| removed.iter().all(|listed| listed.digest != **wanted)) {
         let message = format!("{stranger} is no signature of {pinned}");
-        return Err(Failure::usage("not-its-signature", message));
+        let remedy = Some("`pratique ls` shows which it has".to_owned());
+        return Err(Failure { remedy, ..Failure::usage("not-its-signature", message) });
     }
     removed.retain(|listed| wanted.is_empty() || wanted.contains(&listed.digest));
-    for signature in &removed {
+    for signature in removed.iter().filter(|_| yes) {
         let removing = sink.delete_referrer(repository, image, signature);
         removing.await.map_err(|error| Failure::of(&error))?;
     }
-    let result = Removed { reference: pinned.to_string(), removed };
+    let result = Report { reference: pinned.to_string(), dry_run: !yes, removed };
     output::print(output, &result, || {
-        let lines = result.removed.iter().map(|signature| format!("\n  removed  {}", signature.digest));
+        let does = if yes { "removed" } else { "would remove" };
+        let lines = result.removed.iter().map(|signature| format!("\n  {does}  {}", signature.digest));
         format!("{} signatures of {}{}", result.removed.len(), result.reference, lines.collect::<String>())
     });
+    if output == Output::Text && !yes && !result.removed.is_empty() {
+        output::hint("nothing was written; with `--yes` they are removed");
+    }
     Ok(Exit::Done)
 }
