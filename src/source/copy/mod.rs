@@ -94,7 +94,7 @@ pub async fn copy(
     tally: &Tally,
 ) -> Result<Copied, SourceError> {
     let plan = Planner::new(&from, options).plan(root).await?;
-    tally.size.store(plan.blobs.iter().map(|blob| blob.size).sum(), Ordering::Relaxed);
+    tally.size.store(plan.blobs.iter().fold(0, |size: u64, blob| size.saturating_add(blob.size)), Ordering::Relaxed);
     let transfer = Transfer::new(&from, &to, options, tally);
     let mut copied = transfer.run(&plan).await?;
     let missing = proof::missing(&to, &plan, options, &copied).await?;

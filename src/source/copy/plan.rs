@@ -86,7 +86,7 @@ impl<'a> Planner<'a> {
             let (size, limit) = (self.read.len() as u64 + 1, MAX_COPY_MANIFESTS as u64);
             return Err(SourceError::TooManyParts { what, place, depth, size, limit });
         }
-        self.size += descriptor.size;
+        self.size = self.size.saturating_add(descriptor.size);
         if self.size > MAX_COPY_MANIFESTS_SIZE {
             let (size, limit) = (self.size, MAX_COPY_MANIFESTS_SIZE);
             return Err(SourceError::TooLarge { what: format!("everything down to {what}"), place, size, limit });

@@ -145,6 +145,8 @@ fn is_in_path(program: &str) -> bool {
 fn spawn(program: &str, action: &str) -> io::Result<Child> {
     let mut command = Command::new(program);
     command.arg(action);
+    // A password for one registry is not for whatever program keeps those of others.
+    command.env_remove("NOTATION_USERNAME").env_remove("NOTATION_PASSWORD");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()
 }
 
