@@ -182,6 +182,24 @@ pub(super) async fn signatures<S: Source>(
     super::registry::signatures(place, repository, artifact, MAX_EXISTING).await
 }
 
+/// Whether a place shows this signature of an artifact: in its list, or, where that is longer than is read, by its digest.
+pub(super) async fn shows<S: Source>(
+    place: &S,
+    repository: &Repository,
+    artifact: &Descriptor,
+    signature: &Digest,
+) -> Result<bool, SourceError> {
+    let listed = signatures(place, repository, artifact).await?;
+    let is_listed = listed.descriptors.iter().any(|listed| listed.digest == *signature);
+    if is_listed || !listed.truncated {
+        return Ok(is_listed);
+    }
+    match place.resolve(&repository.at(signature.clone())).await {
+        Err(SourceError::NotFound { .. }) => Ok(false),
+        there => there.map(|_| true),
+    }
+}
+
 /// The signatures that an envelope takes the place of: sound ones of the same signer over the same artifact, made no later.
 /// What stands in `kept`, by the digests of envelopes, stays.
 pub(super) async fn superseded<S: Source>(

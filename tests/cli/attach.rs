@@ -3,7 +3,7 @@
 use std::fs;
 
 use pratique::envelope::Format;
-use pratique::oci::media_type;
+use pratique::oci::{Digest, media_type};
 use serde_json::{Value, json};
 
 use crate::node::REPOSITORY;
@@ -118,6 +118,30 @@ async fn an_envelope_in_a_manifest_that_no_verifier_takes_is_not_there() {
         assert!(registry.manifest(REPOSITORY, foreign.as_str()).is_some());
         release.scene.node.run(&format!("verify {}", release.reference(0))).exits(0);
     }
+}
+
+/// More are listed than are looked through, and none of them is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_no_list_shows_is_looked_for_by_its_digest() {
+    let release = Release::signed(ScriptedRegistry::builder(), 1).await;
+    let registry = &release.scene.registry;
+    let entry = |number: u32| {
+        let digest = Digest::sha256(&number.to_be_bytes());
+        json!({"mediaType": media_type::IMAGE_MANIFEST, "artifactType": media_type::NOTARY_SIGNATURE,
+            "digest": digest.to_string(), "size": 700})
+    };
+    let entries: Vec<Value> = (0..1001).map(entry).collect();
+    let list = json!({"schemaVersion": 2, "mediaType": media_type::IMAGE_INDEX, "manifests": entries}).to_string();
+    registry
+        .always("/referrers/", Fault::Answer(200, vec![("content-type", media_type::IMAGE_INDEX.to_owned())], list));
+    let document = release.attach("--output json").exits(0).json();
+    assert_eq!(counts(&document), [1, 0, 0, 0], "{document:#}");
+    let signature = registry.referring_manifests(REPOSITORY).pop().unwrap();
+    for method in ["HEAD", "GET"] {
+        registry.always(&format!("{method} /v2/{REPOSITORY}/manifests/{signature}"), Fault::Status(404));
+    }
+    let document = release.attach("--output json").exits(1).json();
+    assert_eq!(counts(&document), [0, 0, 0, 1], "{document:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,16 @@
 //! `pratique push --sign`: nothing is attached but to what was signed, and the tag is moved last.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pratique::oci::{Descriptor, media_type};
 use serde_json::{Value, json};
 
 use crate::node::{REPOSITORY, Ran, Scene};
 use crate::registry::{Builder, Fault, ScriptedRegistry, image};
+
+/// Far above what a push takes here.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An unsigned image for two platforms, with what its builder states about it, in the layout `out` of a node.
 pub struct Built {
@@ -260,11 +263,13 @@ async fn a_push_that_is_killed_is_completed_by_the_next_with_one_signature() {
         let destination = format!("{}/new/app:v2", to.host());
         let mut command = built.scene.node.command(&["push", "--sign", "oci-layout:out:v1", &destination]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        while to.requests().len() < asked as usize && child.try_wait().unwrap().is_none() {
+        let deadline = Instant::now() + PATIENCE;
+        while to.requests().len() < asked as usize && child.try_wait().unwrap().is_none() && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
         child.kill().unwrap();
         child.wait().unwrap();
+        assert!(Instant::now() < deadline, "round {round}: neither {asked} questions nor an end");
         if to.manifest("new/app", "v2").unwrap() != image("older") {
             built.scene.node.run(&format!("verify {destination}")).exits(0);
         }

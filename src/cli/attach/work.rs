@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::sleep;
 
-use crate::cli::attaching::{AttachError, Attachable, Attached, attach, find, signatures, superseded};
+use crate::cli::attaching::{AttachError, Attachable, Attached, attach, find, shows, superseded};
 use crate::cli::output::Progress;
 use crate::oci::{Digest, Repository};
 use crate::source::registry::Registry;
@@ -192,12 +192,8 @@ impl<'a> Work<'a> {
     async fn is_listed(&self, task: &Task, signature: &Digest) -> Result<bool, SourceError> {
         let mut tried = 1;
         loop {
-            match signatures(self.registry, &task.repository, task.envelope.artifact()).await {
-                Ok(listed) => {
-                    // More than are looked through: then this one may be among the rest.
-                    let is_there = listed.descriptors.iter().any(|listed| listed.digest == *signature);
-                    return Ok(is_there || listed.truncated);
-                }
+            match shows(self.registry, &task.repository, task.envelope.artifact(), signature).await {
+                Ok(is_shown) => return Ok(is_shown),
                 Err(error) if tried >= MAX_TRIES || !is_passing_source(&error) => return Err(error),
                 Err(_) => sleep(FIRST_PAUSE * 2_u32.pow(tried - 1)).await,
             }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::attached::unattached;
 use super::report::{Moved, Report, report};
-use crate::cli::attaching::{Attachable, attach, signatures, sound};
+use crate::cli::attaching::{Attachable, attach, shows, sound};
 use crate::cli::copy::watched;
 use crate::cli::court::{Court, unjudged};
 use crate::cli::exit::{Exit, Failure};
@@ -24,7 +24,7 @@ use crate::cli::signing::{Signature, Signing, SigningArguments};
 use crate::cli::{Output, output};
 use crate::config::LoadError;
 use crate::judge::Witnesses;
-use crate::oci::{Blob, Descriptor, InvalidReference, Location, Platform, Reference, Repository};
+use crate::oci::{Blob, Descriptor, Digest, InvalidReference, Location, Platform, Reference, Repository};
 use crate::source::copy::{Copied, CopyOptions};
 use crate::source::limits::FIRST_PAUSE;
 use crate::source::registry::Registry;
@@ -68,7 +68,7 @@ pub(super) async fn run(
     let manifest = shown(registry, repository, &root).await?;
     let attached = attach(registry, repository, &signature.attachable).await.map_err(|error| unattached(&error))?;
     let pinned = reference.pinned(root.digest.clone());
-    read_back(registry, repository, &signature.attachable).await?;
+    read_back(registry, repository, &signature.attachable, &attached.signature).await?;
     let verdict = match &court {
         None => None,
         Some(court) => {
@@ -224,16 +224,14 @@ fn swapped(at: &Reference, fault: &str) -> Failure {
 }
 
 /// The signature as the registry shows it to anybody who looks for it.
-async fn read_back(registry: &Registry, repository: &Repository, pushed: &Attachable) -> Result<(), Failure> {
-    let listed = signatures(registry, repository, pushed.artifact()).await.map_err(|error| Failure::of(&error))?;
-    let seen = if listed.truncated {
-        true
-    } else {
-        let sound = sound(registry, repository, pushed.artifact(), &BTreeSet::new()).await;
-        let sound = sound.map_err(|error| Failure::of(&error))?;
-        sound.iter().any(|(_, there)| there.envelope_descriptor().digest == pushed.envelope_descriptor().digest)
-    };
-    if seen {
+async fn read_back(
+    registry: &Registry,
+    repository: &Repository,
+    pushed: &Attachable,
+    signature: &Digest,
+) -> Result<(), Failure> {
+    let shown = shows(registry, repository, pushed.artifact(), signature).await;
+    if shown.map_err(|error| Failure::of(&error))? {
         return Ok(());
     }
     let message = format!("the registry took the signature of {}, and does not show it", pushed.artifact().digest);
