@@ -48,12 +48,15 @@ impl Drop for Download {
 
 /// Fetches a plugin into a directory of its own beside those that are there.
 pub async fn fetch(url: &str, folder: &PluginFolder) -> Result<Download, InstallError> {
-    let address = Url::parse(url).ok().filter(|url| url.scheme() == "https" && url.has_host());
-    let address = address.ok_or_else(|| InstallError::Url(cut(url, MAX_SHOWN)))?;
+    let address = Url::parse(url).map_err(|_| InstallError::Url(cut(url, MAX_SHOWN)))?;
+    if address.scheme() != "https" || !address.has_host() {
+        return Err(InstallError::Url(without_secrets(&address)));
+    }
     let name = address.path_segments().and_then(|mut parts| parts.next_back()).filter(|name| !name.is_empty());
     let download = room(folder, name.unwrap_or(NAMELESS))
         .map_err(|source| InstallError::Unwritable { path: folder.path().to_owned(), source })?;
-    let failed = |fault: String| InstallError::Fetch { url: cut(url, MAX_SHOWN), fault };
+    let shown = without_secrets(&address);
+    let failed = |fault: String| InstallError::Fetch { url: shown.clone(), fault };
     let client = client().map_err(|error| failed(one_line(&error)))?;
     let mut answer = client.get(address).send().await.map_err(|error| failed(one_line(&error.without_url())))?;
     if answer.status() != StatusCode::OK {
@@ -73,6 +76,13 @@ pub async fn fetch(url: &str, folder: &PluginFolder) -> Result<Download, Install
     Ok(download)
 }
 
+/// The URL for people: no name or password, and no query, where signed links have theirs.
+fn without_secrets(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let host = url.host_str().unwrap_or_default();
+    cut(&format!("{}://{host}{port}{}", url.scheme(), url.path()), MAX_SHOWN)
+}
+
 fn client() -> reqwest::Result<Client> {
     let onwards = Policy::custom(|attempt| match attempt.url().scheme() {
         "https" if attempt.previous().len() <= MAX_REDIRECTS => attempt.follow(),
@@ -89,4 +99,17 @@ fn room(folder: &PluginFolder, name: &str) -> io::Result<Download> {
     }
     DirBuilder::new().mode(0o700).create(&directory)?;
     Ok(Download { file: directory.join(name), directory })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_url_has_no_secret_in_it() {
+        let shown = |url: &str| without_secrets(&Url::parse(url).unwrap());
+        let secret = "https://ann:hunter2@plugins.example:8443/notation-x.zip?sig=hunter3#hunter4";
+        assert_eq!(shown(secret), "https://plugins.example:8443/notation-x.zip");
+        assert_eq!(shown("https://plugins.example/x"), "https://plugins.example/x");
+    }
 }
