@@ -95,6 +95,8 @@
 //! Without `host` the crate is the half that decides. A feature only adds; none changes an answer.
 
 #[cfg(feature = "host")]
+mod address;
+#[cfg(feature = "host")]
 pub mod cli;
 #[cfg(feature = "host")]
 pub mod client;

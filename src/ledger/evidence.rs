@@ -4,10 +4,11 @@
 //! applied to what is known, a node can start without its network, and nothing that somebody writes here admits
 //! anything.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use redb::{ReadableTable as _, ReadableTableMetadata as _, TableDefinition, WriteTransaction};
+use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{Ledger, LedgerError};
@@ -100,7 +101,7 @@ impl Keep for Evidence {
         let written = self.ledger.write("write to", |transaction| {
             // Strangers choose these bytes, and must not be able to choose a checksum with them.
             transaction.set_two_phase_commit(true);
-            make_room(transaction)?;
+            make_room(transaction, MAX_SUBJECTS)?;
             let (mut subjects, mut order) = (transaction.open_table(SUBJECTS)?, transaction.open_table(ORDER)?);
             let mut blobs = transaction.open_table(BLOBS)?;
             let known = subjects.get(key)?.and_then(|json| serde_json::from_slice(json.value()).ok());
@@ -113,35 +114,57 @@ impl Keep for Evidence {
                 order.insert(next, key)?;
             }
             kept.signatures.insert(0, (new.bare(), envelope.descriptor().digest.clone()));
-            for (signature, envelope) in kept.signatures.drain(MAX_SIGNATURES.min(kept.signatures.len())..) {
-                blobs.remove(signature.digest.as_str())?;
-                blobs.remove(envelope.as_str())?;
-            }
+            let dropped: Vec<_> = kept.signatures.drain(MAX_SIGNATURES.min(kept.signatures.len())..).collect();
             for blob in [signature, envelope] {
                 blobs.insert(blob.descriptor().digest.as_str(), blob.bytes())?;
             }
             subjects.insert(key, serde_json::to_vec(&kept).unwrap_or_default().as_slice())?;
-            Ok(())
+            remove_unreferenced(dropped, &subjects, &mut blobs)
         });
         written.map_err(|error| unreadable(&error))
     }
 }
 
-/// Removes the oldest image's signatures where there are too many.
-fn make_room(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+/// Removes the oldest image's signatures where there are as many images as are kept.
+fn make_room(transaction: &WriteTransaction, most: u64) -> Result<(), redb::Error> {
     let mut order = transaction.open_table(ORDER)?;
-    if order.len()? < MAX_SUBJECTS {
+    if order.len()? < most {
         return Ok(());
     }
     let Some(oldest) = order.pop_first()?.map(|(_, key)| key.value().to_owned()) else { return Ok(()) };
-    let removed = transaction.open_table(SUBJECTS)?.remove(oldest.as_str())?.map(|value| value.value().to_vec());
+    let mut subjects = transaction.open_table(SUBJECTS)?;
+    let removed = subjects.remove(oldest.as_str())?.map(|value| value.value().to_vec());
     let subject: Subject = removed.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-    let mut blobs = transaction.open_table(BLOBS)?;
-    for (signature, envelope) in subject.signatures {
-        blobs.remove(signature.digest.as_str())?;
-        blobs.remove(envelope.as_str())?;
+    remove_unreferenced(subject.signatures, &subjects, &mut transaction.open_table(BLOBS)?)
+}
+
+/// Removes what belonged to these signatures, except what another one needs that is kept: two manifests may have one
+/// envelope. All images are looked at, which happens only when something is dropped.
+fn remove_unreferenced(
+    dropped: Vec<(Descriptor, Digest)>,
+    subjects: &Table<'_, &str, &[u8]>,
+    blobs: &mut Table<'_, &str, &[u8]>,
+) -> Result<(), redb::Error> {
+    let mut unreferenced: BTreeSet<Digest> = digests(dropped).collect();
+    for entry in subjects.iter()? {
+        if unreferenced.is_empty() {
+            return Ok(());
+        }
+        let (_, json) = entry?;
+        let subject: Subject = serde_json::from_slice(json.value()).unwrap_or_default();
+        digests(subject.signatures).for_each(|digest| {
+            unreferenced.remove(&digest);
+        });
+    }
+    for digest in unreferenced {
+        blobs.remove(digest.as_str())?;
     }
     Ok(())
+}
+
+/// Of the manifests, and of their envelopes.
+fn digests(signatures: Vec<(Descriptor, Digest)>) -> impl Iterator<Item = Digest> {
+    signatures.into_iter().flat_map(|(signature, envelope)| [signature.digest, envelope])
 }
 
 #[async_trait]
@@ -222,5 +245,42 @@ mod tests {
         assert_eq!(found.descriptors[0], blob(format!("signature {MAX_SIGNATURES}")).descriptor().bare());
         let oldest = evidence.manifest(&repository(), blob("signature 0".into()).descriptor()).await;
         assert!(matches!(oldest, Err(SourceError::NotFound { .. })));
+    }
+
+    fn new() -> (tempfile::TempDir, Evidence) {
+        let dir = tempfile::tempdir().unwrap();
+        let evidence = Evidence::of(Arc::new(Ledger::open(&dir.path().join("ledger.redb")).unwrap()));
+        (dir, evidence)
+    }
+
+    #[tokio::test]
+    async fn an_envelope_stays_as_long_as_a_kept_signature_has_it() {
+        let (_dir, evidence) = new();
+        let (shared, own) = (blob("shared".into()), blob("envelope 0".into()));
+        keep(&evidence, &image("a"), "0");
+        for number in 1..=2 * MAX_SIGNATURES {
+            evidence.keep(&image("a"), &blob(format!("signature {number}")), &shared).unwrap();
+        }
+        assert_eq!(evidence.blob(&repository(), shared.descriptor(), 100).await.unwrap(), shared);
+        let gone = evidence.blob(&repository(), own.descriptor(), 100).await;
+        assert!(matches!(gone, Err(SourceError::NotFound { .. })));
+    }
+
+    #[tokio::test]
+    async fn the_oldest_image_goes_and_leaves_what_another_one_needs() {
+        let (_dir, evidence) = new();
+        let (shared, own) = (blob("shared".into()), blob("envelope 1".into()));
+        keep(&evidence, &image("a"), "1");
+        evidence.keep(&image("a"), &blob("signature 2".into()), &shared).unwrap();
+        evidence.keep(&image("b"), &blob("signature 3".into()), &shared).unwrap();
+        let make_room = |most| evidence.ledger.write("write to", |transaction| make_room(transaction, most)).unwrap();
+        make_room(3);
+        assert_eq!(evidence.signatures(&repository(), &image("a"), 10).await.unwrap().descriptors.len(), 2);
+        make_room(2);
+        assert!(evidence.signatures(&repository(), &image("a"), 10).await.unwrap().descriptors.is_empty());
+        assert_eq!(evidence.signatures(&repository(), &image("b"), 10).await.unwrap().descriptors.len(), 1);
+        assert_eq!(evidence.blob(&repository(), shared.descriptor(), 100).await.unwrap(), shared);
+        let gone = evidence.blob(&repository(), own.descriptor(), 100).await;
+        assert!(matches!(gone, Err(SourceError::NotFound { .. })));
     }
 }

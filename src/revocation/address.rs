@@ -8,8 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
+use crate::address::embedded_ipv4;
+
 /// Whose an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The later ones are gone to less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reach {
     /// Anybody's.
     Public,
@@ -47,10 +50,7 @@ pub(super) fn reach_of_host(url: &Url) -> Option<Reach> {
 pub(super) fn reach_of(address: IpAddr) -> Reach {
     match address {
         IpAddr::V4(v4) => reach_of_v4(v4),
-        IpAddr::V6(v6) => match embedded(v6) {
-            Some(v4) => reach_of_v4(v4),
-            None => reach_of_v6(v6),
-        },
+        IpAddr::V6(v6) => embedded_ipv4(v6).into_iter().map(reach_of_v4).max().unwrap_or_else(|| reach_of_v6(v6)),
     }
 }
 
@@ -82,20 +82,6 @@ fn reach_of_v6(address: Ipv6Addr) -> Reach {
     }
 }
 
-/// The IPv4 address to which packets go that are sent to this address: mapped, translated (RFC 6052) or tunnelled (RFC 3056).
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let octets = address.octets();
-    let four = |from: usize| {
-        let bytes: [u8; 4] = octets.get(from..from + 4)?.try_into().ok()?;
-        Some(Ipv4Addr::from(bytes))
-    };
-    match octets {
-        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, ..] => four(12),
-        [0x20, 0x02, ..] => four(2),
-        _ => address.to_ipv4_mapped(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +108,8 @@ mod tests {
             "fec0::1",
             "::ffff:10.0.0.1",
             "64:ff9b::10.0.0.1",
+            "64:ff9b:1::10.0.0.1",
+            "64:ff9b:1:7f00:0:100::",
             "2002:7f00:1::",
         ] {
             assert_eq!(reach(address), Reach::Private, "{address}");
@@ -143,6 +131,8 @@ mod tests {
             "fd00:ec2::254",
             "::ffff:169.254.169.254",
             "64:ff9b::169.254.169.254",
+            "64:ff9b:1::169.254.169.254",
+            "64:ff9b:1:a9fe:a9:fe00::",
             "2002:a9fe:a9fe::",
         ] {
             assert_eq!(reach(address), Reach::Never, "{address}");
@@ -152,9 +142,16 @@ mod tests {
 
     #[test]
     fn everything_else_is_public() {
-        for address in
-            ["8.8.8.8", "172.15.0.1", "172.32.0.1", "100.128.0.1", "192.167.0.1", "2606:4700::1", "2002:808:808::"]
-        {
+        for address in [
+            "8.8.8.8",
+            "172.15.0.1",
+            "172.32.0.1",
+            "100.128.0.1",
+            "192.167.0.1",
+            "2606:4700::1",
+            "2002:808:808::",
+            "64:ff9b:1::8.8.8.8",
+        ] {
             assert_eq!(reach(address), Reach::Public, "{address}");
         }
     }

@@ -21,6 +21,7 @@ use semver::Version;
 pub use error::InstallError;
 pub use fetch::{Download, fetch};
 
+use self::archive::Limits;
 use self::stage::Stage;
 use super::contract::PluginConfig;
 use super::error::{PluginError, PluginFault};
@@ -67,7 +68,7 @@ impl PluginFolder {
     pub async fn install(&self, order: InstallOrder<'_>) -> Result<Installed, InstallError> {
         let unwritable = |source| InstallError::Unwritable { path: self.path().to_owned(), source };
         fs::create_dir_all(self.path()).map_err(unwritable)?;
-        let mut stage = Stage::within(self.path()).map_err(unwritable)?;
+        let mut stage = Stage::within(self.path(), Limits::OF_A_PLUGIN).map_err(unwritable)?;
         let program = stage.fill(order)?;
         let metadata = ask(&program).await?;
         let replaced = self.check_succession(&metadata, order.force).await?;

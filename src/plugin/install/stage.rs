@@ -5,8 +5,9 @@ use std::io::{self, Read, Seek as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::InstallOrder;
+use super::archive::{self, Limits};
 use super::error::InstallError;
-use super::{InstallOrder, MAX_SOURCE, archive};
 use crate::oci::{DigestAlgorithm, Hasher};
 use crate::plugin::PluginFault;
 use crate::plugin::folder::{PREFIX, Program, STAGE, fault};
@@ -22,19 +23,25 @@ const PIECE: usize = 64 * 1024;
 /// The directory; it is gone when it is dropped, and with it what it has replaced.
 pub(super) struct Stage {
     path: PathBuf,
+    limits: Limits,
     /// How many bytes may still be written.
     left: u64,
 }
 
 impl Stage {
-    pub(super) fn within(folder: &Path) -> io::Result<Self> {
+    pub(super) fn within(folder: &Path, limits: Limits) -> io::Result<Self> {
         let path = folder.join(format!("{STAGE}{}", std::process::id()));
         // Left behind by a process that was killed, and had the same number.
         if path.try_exists()? {
             fs::remove_dir_all(&path)?;
         }
         DirBuilder::new().mode(OTHERS_MAY).create(&path)?;
-        Ok(Self { path, left: MAX_SOURCE - 1 })
+        Ok(Self { path, limits, left: limits.content.saturating_sub(1) })
+    }
+
+    /// What an archive may have that is unpacked here.
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Brings everything of the source here, and gives the one program that is among it.
@@ -46,7 +53,7 @@ impl Stage {
             self.copy_directory(source)?;
         } else if found.is_file() {
             let mut file = File::open(source).map_err(unreadable)?;
-            if found.len() >= MAX_SOURCE {
+            if found.len() >= self.limits.content {
                 return Err(InstallError::TooLarge);
             }
             check(&mut file, order)?;

@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
+use crate::address::embedded_ipv4;
 use crate::oci::Repository;
 use crate::source::{SourceError, TargetFault};
 
@@ -35,14 +36,14 @@ pub(super) enum Route {
     Named,
 }
 
-/// Whose an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whose an address is. The later ones are gone to less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Locality {
+    Elsewhere,
     /// This machine's own.
     Loopback,
     /// Link-local (where clouds put their metadata service), unspecified, multicast or broadcast.
     Link,
-    Elsewhere,
 }
 
 impl Endpoint {
@@ -159,10 +160,7 @@ fn locality(url: &Url) -> Locality {
 fn locality_of(address: IpAddr) -> Locality {
     match address {
         IpAddr::V4(v4) => locality_of_v4(v4),
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => locality_of_v4(v4),
-            None => locality_of_v6(v6),
-        },
+        IpAddr::V6(v6) => embedded_ipv4(v6).into_iter().map(locality_of_v4).max().unwrap_or_else(|| locality_of_v6(v6)),
     }
 }
 
@@ -241,7 +239,9 @@ mod tests {
     fn a_registry_may_point_to_other_hosts_by_https() {
         assert_eq!(route("registry.example", "https://registry.example/x"), Ok(Route::Asked));
         assert_eq!(route("registry.example", "https://cdn.example/x"), Ok(Route::Named));
-        assert_eq!(route("registry.example", "https://10.1.2.3/x"), Ok(Route::Named));
+        for private in ["https://10.1.2.3/x", "https://[64:ff9b::a01:203]/x", "https://[64:ff9b:1::808:808]/x"] {
+            assert_eq!(route("registry.example", private), Ok(Route::Named), "{private}");
+        }
     }
 
     #[test]
@@ -259,13 +259,22 @@ mod tests {
             assert_eq!(route("registry.example", own), Err(TargetFault::Local), "{own}");
             assert_eq!(route("127.0.0.1:5000", own), Ok(Route::Loopback), "{own}");
         }
-        for spelling in ["https://0x7f.1/x", "https://2130706433/x", "https://[::ffff:127.0.0.1]/x"] {
+        for spelling in [
+            "https://0x7f.1/x",
+            "https://2130706433/x",
+            "https://[::ffff:127.0.0.1]/x",
+            "https://[64:ff9b::7f00:1]/x",
+            "https://[2002:7f00:1::]/x",
+        ] {
             assert_eq!(route("registry.example", spelling), Err(TargetFault::Local), "{spelling}");
         }
         for link in [
             "https://169.254.169.254/latest/meta-data",
             "https://[fe80::1]/x",
             "https://[fd00:ec2::254]/x",
+            "https://[64:ff9b::a9fe:a9fe]/x",
+            "https://[64:ff9b:1::a9fe:a9fe]/x",
+            "https://[2002:a9fe:a9fe::]/x",
             "https://0.0.0.0/x",
             "https://[::]/x",
         ] {

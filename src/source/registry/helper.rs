@@ -143,11 +143,16 @@ fn is_in_path(program: &str) -> bool {
 }
 
 fn spawn(program: &str, action: &str) -> io::Result<Child> {
+    command(program, action).spawn()
+}
+
+fn command(program: &str, action: &str) -> Command {
     let mut command = Command::new(program);
     command.arg(action);
     // A password for one registry is not for whatever program keeps those of others.
     command.env_remove("NOTATION_USERNAME").env_remove("NOTATION_PASSWORD");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true).spawn()
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command
 }
 
 /// Whether the helper succeeded, and what it wrote.
@@ -204,6 +209,17 @@ mod tests {
         }
         let missing = ask_program("/nonexistent/docker-credential-x", "registry.example").await.unwrap_err();
         assert!(missing.to_string().contains("cannot be started"), "{missing}");
+    }
+
+    #[test]
+    fn a_password_in_the_environment_is_not_handed_on_to_a_helper() {
+        for action in ["get", "store", "erase"] {
+            let command = command("docker-credential-x", action);
+            let changed: Vec<_> = command.as_std().get_envs().collect();
+            for withheld in ["NOTATION_USERNAME", "NOTATION_PASSWORD"] {
+                assert!(changed.contains(&(withheld.as_ref(), None)), "{action}: {changed:?}");
+            }
+        }
     }
 
     #[tokio::test]
