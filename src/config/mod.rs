@@ -10,8 +10,6 @@ mod file;
 mod key_usage;
 mod node;
 mod notation_dir;
-mod plugins;
-mod revocation;
 mod signing_keys;
 mod stored_certificates;
 mod strict_policy;
@@ -24,11 +22,9 @@ pub use file::{FileError, NotationFileError, lock_directory};
 pub use key_usage::{KeyUsage, KeyUsageError, UsageRule};
 pub use node::{
     CacheConfig, ContainerdConfig, GateConfig, LimitConfig, LocalImageConfig, LogConfig, LogFormat, NodeConfig,
-    NodeConfigError, RegistryConfig, SocketConfig,
+    NodeConfigError, PluginConfig, RegistryConfig, RevocationConfig, SocketConfig,
 };
 pub use notation_dir::{ImportError, InvalidName, LoadError, NotationDir, PolicyKind};
-pub use plugins::PluginConfig;
-pub use revocation::RevocationConfig;
 pub use signing_keys::{SigningKey, SigningKeyEntry, SigningKeyError, SigningKeys};
 pub use stored_certificates::{StoredCertificates, names_in};
 pub use strict_policy::strict_policy;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::value;
+use super::super::value;
 
 /// How issuers' servers are asked.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

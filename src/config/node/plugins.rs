@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::value;
+use super::super::value;
 
 /// How the plugins are asked that signatures demand.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
