@@ -140,10 +140,58 @@ async fn nothing_is_written_of_what_is_not_admitted() {
 async fn what_a_registry_drops_is_told() {
     let (scene, _) = published(ScriptedRegistry::builder()).await;
     let to = ScriptedRegistry::start().await;
-    let body = json!({"schemaVersion": 2, "mediaType": media_type::IMAGE_INDEX, "manifests": []}).to_string();
-    to.always("/referrers/", Fault::Answer(200, vec![("content-type", media_type::IMAGE_INDEX.to_owned())], body));
+    to.always("/referrers/", none_listed());
     let copied = scene.node.run(&format!("copy -o json {} {}/new/app:v2", source(&scene), to.host())).exits(1).json();
     assert_eq!((&copied["code"], copied["dropped"].as_array().unwrap().len()), (&json!("copy-incomplete"), 3));
+}
+
+/// The answer of a registry that lists no referrers.
+fn none_listed() -> Fault {
+    let body = json!({"schemaVersion": 2, "mediaType": media_type::IMAGE_INDEX, "manifests": []}).to_string();
+    Fault::Answer(200, vec![("content-type", media_type::IMAGE_INDEX.to_owned())], body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_loses_a_signature_keeps_the_tag_that_it_had() {
+    let (scene, index) = published(ScriptedRegistry::builder()).await;
+    for is_lost in [true, false] {
+        let to = ScriptedRegistry::start().await;
+        let before = crate::registry::image("before");
+        to.put_manifest("new/app", Some("v2"), media_type::IMAGE_MANIFEST, &before);
+        if is_lost {
+            to.always("/referrers/", none_listed());
+        }
+        let ran = scene.node.run(&format!("copy --verify -o json {} {}/new/app:v2", source(&scene), to.host()));
+        if is_lost {
+            ran.answers(1, "deny", "no-signature", Some("retrieval"));
+            assert!(ran.stderr.contains("the image was copied, and no tag was moved to it"), "{ran:?}");
+            assert!(!to.lines().contains(&"PUT /v2/new/app/manifests/v2".to_owned()), "{:?}", to.lines());
+        } else {
+            ran.exits(0);
+        }
+        let expected = if is_lost { &before } else { &index };
+        assert_eq!(to.manifest("new/app", "v2").unwrap(), *expected);
+        let digest = Descriptor::of("m", &index).digest;
+        assert_eq!(to.manifest("new/app", digest.as_str()).unwrap(), index, "by its digest it is there");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_archive_appears_and_no_tag_in_a_layout_before_the_image_is_admitted_from_there() {
+    let (scene, _) = published(ScriptedRegistry::builder()).await;
+    for (to, appears) in [("oci-archive:new.tar:v1", "new.tar"), ("oci-layout:new:v1", "new/index.json")] {
+        let copy = || scene.node.run(&format!("copy --verify -o json {} {to}", source(&scene)));
+        // The signature is seen by the first verdict, and hidden from the copy.
+        let hidden = published(ScriptedRegistry::builder()).await.0;
+        hidden.registry.fault_after("GET /v2/team/app/blobs", "/referrers/", none_listed());
+        let ran = hidden.node.run(&format!("copy --verify -o json {} {to}", source(&hidden)));
+        ran.answers(1, "deny", "no-signature", Some("retrieval"));
+        let content = std::fs::read_to_string(hidden.node.home().join(appears)).unwrap_or_default();
+        assert!(!content.contains("\"v1\""), "{to}: {content}");
+        assert_eq!(hidden.node.home().join(appears).try_exists().unwrap(), to.contains("layout"), "{to}");
+        copy().exits(0);
+        assert!(scene.node.home().join(appears).try_exists().unwrap(), "{to}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ use super::{Output, output};
 use crate::judge::Witnesses;
 use crate::oci::{InvalidReference, Location, Platform, Repository};
 use crate::source::SourceError;
-use crate::source::copy::{Copied, CopyOptions, End, Tally, copy};
+use crate::source::copy::{Carried, CopyOptions, End, Tally, carry};
 use crate::source::limits::FIRST_PAUSE;
 use crate::verify::Answer;
 
@@ -41,7 +41,8 @@ pub(super) struct Arguments {
     /// Of an image for several platforms, this one alone: os/architecture[/variant]. What is signed is the index, mostly.
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
-    /// Copy only if the trust policy admits the image, and see that it does so at the destination.
+    /// Copy only if the trust policy admits the image, and give the destination its tag, or its file, only once the policy
+    /// admits the image from there.
     #[arg(long)]
     verify: bool,
     /// The repository whose statement governs the image, where neither end names one.
@@ -86,21 +87,24 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         }
     }
     let to = Destination::open(&places, destination).await?;
-    let options = CopyOptions {
-        alone: false,
-        recursive: arguments.recursive_referrers,
-        tag: to.location.tag(),
-        first_pause: FIRST_PAUSE,
-    };
-    let copied = watched(&from, &to, &options).await?;
+    let options = CopyOptions { alone: false, recursive: arguments.recursive_referrers, first_pause: FIRST_PAUSE };
+    let carried = watched(&from, &to, &options).await?;
     if let Some((scopes, court)) = &policy {
         let location = to.location.pinned(root.digest.clone());
         let verdict = court.judge(&to.place, &location, &scopes.to, &root).await;
         if verdict.answer() != Answer::Admit {
             output::verdict(output, &verdict);
+            output::warning(if to.is_archive() {
+                "no archive was made"
+            } else {
+                "the image was copied, and no tag was moved to it"
+            });
             return Ok(verdict.answer().into());
         }
     }
+    let tag = to.location.tag();
+    let named = carried.name(End { place: to.sink()?, repository: &to.repository }, tag.as_ref()).await;
+    let copied = named.map_err(|error| Failure::of(&error))?;
     to.finish().await?;
     Ok(report(output, &arguments.destination, root, copied))
 }
@@ -141,11 +145,11 @@ impl Scopes {
 }
 
 /// Copies, and shows on a terminal how far it has come.
-pub(super) async fn watched(from: &Target, to: &Destination, options: &CopyOptions) -> Result<Copied, Failure> {
+pub(super) async fn watched(from: &Target, to: &Destination, options: &CopyOptions) -> Result<Carried, Failure> {
     let tally = Tally::default();
     let from_end = End { place: from.place.images(), repository: &from.repository };
     let to_end = End { place: to.sink()?, repository: &to.repository };
-    let mut copying = std::pin::pin!(copy(from_end, to_end, &from.descriptor, options, &tally));
+    let mut copying = std::pin::pin!(carry(from_end, to_end, &from.descriptor, options, &tally));
     let (mut progress, mut redrawn) = (Progress::default(), interval(REDRAWN));
     loop {
         tokio::select! {

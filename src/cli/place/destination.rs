@@ -47,6 +47,11 @@ impl Destination {
         self.place.image_sink().ok_or_else(|| read_only(&self.location))
     }
 
+    /// Whether it is an archive that is still to be made.
+    pub(in crate::cli) fn is_archive(&self) -> bool {
+        self.archive.is_some()
+    }
+
     /// Everything is there, and may be seen.
     pub(in crate::cli) async fn finish(self) -> Result<(), Failure> {
         match self.archive {

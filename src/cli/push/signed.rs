@@ -181,8 +181,8 @@ async fn signature(
 
 /// The image alone, by its digest: content first.
 async fn push(from: &Target, to: &Destination) -> Result<Copied, Failure> {
-    let options = CopyOptions { alone: true, recursive: false, tag: None, first_pause: FIRST_PAUSE };
-    let copied = watched(from, to, &options).await?;
+    let options = CopyOptions { alone: true, recursive: false, first_pause: FIRST_PAUSE };
+    let copied = watched(from, to, &options).await?.unnamed();
     match copied.dropped.first() {
         None => Ok(copied),
         Some(dropped) => {

@@ -2,6 +2,7 @@
 //! else than it is.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::patience::patiently;
 use super::plan::Plan;
 use super::{Copied, CopyOptions, End};
-use crate::oci::{Blob, Descriptor, Digest, Reference, Tag};
+use crate::oci::{Blob, Descriptor, Digest, Tag};
 use crate::source::limits::{MAX_COPY_REFERRERS, MAX_TRANSFERS};
 use crate::source::{ImageSink, SourceError};
 
@@ -68,12 +69,8 @@ pub(super) async fn missing(
     let mut dropped: Vec<Dropped> = try_join_all(asked).await?.into_iter().flatten().collect();
     dropped.extend(unlisted(to, plan, options).await?);
     let is_named = |(tag, _): &&(Tag, Blob)| copied.tags.iter().any(|named| named == tag.as_str());
-    let names = plan.tagged.iter().filter(is_named).map(|(tag, manifest)| (tag, manifest.descriptor()));
-    for (tag, descriptor) in names.chain(options.tag.as_ref().map(|tag| (tag, plan.root.descriptor()))) {
-        if !points_to(to, options, tag, descriptor).await? {
-            let loss = Loss::NotTagged(tag.as_str().to_owned());
-            dropped.push(Dropped { digest: descriptor.digest.clone(), loss });
-        }
+    for (tag, manifest) in plan.tagged.iter().filter(is_named) {
+        dropped.extend(untagged(to, options.first_pause, tag, manifest.descriptor()).await?);
     }
     Ok(dropped)
 }
@@ -104,16 +101,19 @@ async fn unlisted(
     Ok(lost.collect())
 }
 
-async fn points_to(
+/// What is to be told of a tag that does not point to what it was given to.
+pub(super) async fn untagged(
     to: &End<'_, dyn ImageSink>,
-    options: &CopyOptions,
+    first_pause: Duration,
     tag: &Tag,
     descriptor: &Descriptor,
-) -> Result<bool, SourceError> {
-    let Ok(reference) = format!("{}:{}", to.repository, tag.as_str()).parse::<Reference>() else { return Ok(false) };
-    match patiently(options.first_pause, || to.place.resolve(&reference)).await {
-        Ok(found) => Ok(found.digest == descriptor.digest),
-        Err(SourceError::NotFound { .. }) => Ok(false),
-        Err(error) => Err(error),
-    }
+) -> Result<Option<Dropped>, SourceError> {
+    let reference = to.repository.tagged(tag.clone());
+    let is_named = match patiently(first_pause, || to.place.resolve(&reference)).await {
+        Ok(found) => found.digest == descriptor.digest,
+        Err(SourceError::NotFound { .. }) => false,
+        Err(error) => return Err(error),
+    };
+    let loss = || Loss::NotTagged(tag.as_str().to_owned());
+    Ok((!is_named).then(|| Dropped { digest: descriptor.digest.clone(), loss: loss() }))
 }

@@ -49,7 +49,7 @@ impl<'a> Transfer<'a> {
         }
     }
 
-    /// Content, manifests, what refers to them, names; and of the names the image's own last.
+    /// Content, manifests, what refers to them, and the names of all but the image itself.
     pub(super) async fn run(self, plan: &Plan) -> Result<Copied, SourceError> {
         try_join_all(plan.blobs.iter().map(|blob| self.blob(blob))).await?;
         let blobs = Count { total: plan.blobs.len() as u64, present: self.present.swap(0, Ordering::Relaxed) };
@@ -70,8 +70,6 @@ impl<'a> Transfer<'a> {
             patiently(self.options.first_pause, || place.name(repository, manifest, Some(tag))).await?;
             tags.push(tag.as_str().to_owned());
         }
-        let tag = self.options.tag.as_ref();
-        patiently(self.options.first_pause, || place.name(repository, &plan.root, tag)).await?;
         Ok(Copied {
             manifests,
             blobs,
