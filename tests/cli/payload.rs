@@ -110,6 +110,47 @@ async fn an_index_of_buildkit_stands_for_its_platforms_too() {
     assert_eq!(json!(described), json!(expected), "and not for statements about them");
 }
 
+/// What BuildKit says of an image.
+fn metadata(scene: &Scene, descriptor: &Descriptor) -> String {
+    let name = format!("{}/{REPOSITORY}:v7", scene.registry.host());
+    json!({"containerimage.descriptor": descriptor, "containerimage.digest": descriptor.digest, "image.name": name})
+        .to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_descriptor_of_the_build_is_compared_with_the_registry() {
+    let scene = Scene::new().await;
+    let truth = Descriptor::of(media_type::IMAGE_MANIFEST, &scene.image);
+    let generate = |claimed: &Descriptor, options: &str| {
+        scene.node.write_home("metadata.json", metadata(&scene, claimed));
+        let _ = fs::remove_dir_all(scene.node.home().join("out"));
+        scene.node.run(&format!("payload generate --image-info metadata.json --output-dir out -o json {options}"))
+    };
+    for (claimed, code) in [
+        (truth.clone(), None),
+        (Descriptor { size: truth.size + 1, ..truth.clone() }, Some("build-output-differs")),
+        (
+            Descriptor { media_type: "application/vnd.docker.distribution.manifest.v2+json".into(), ..truth.clone() },
+            Some("build-output-differs"),
+        ),
+    ] {
+        let ran = generate(&claimed, "");
+        match code {
+            None => assert_eq!(ran.exits(0).json()["unverified"], 0),
+            Some(code) => assert_eq!(ran.exits(1).json()["code"], code, "{claimed:?}"),
+        }
+        assert_eq!(scene.node.home().join("out").try_exists().unwrap(), code.is_none());
+    }
+    let absent = Descriptor::of(media_type::IMAGE_MANIFEST, b"never pushed");
+    assert_eq!(generate(&absent, "").exits(3).json()["code"], "not-found");
+    scene.registry.always("/manifests/", Fault::Status(503));
+    generate(&truth, "").exits(3);
+    scene.registry.forget_requests();
+    let believed = generate(&absent, "--unverified").exits(0);
+    assert_eq!((&believed.json()["unverified"], scene.registry.requests().len()), (&json!(1), 0));
+    assert!(believed.stderr.contains("1 descriptors were taken on trust"), "{believed:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn image_info_means_exactly_what_it_names() {
     let scene = Scene::new().await;

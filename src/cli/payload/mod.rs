@@ -1,30 +1,28 @@
 //! `pratique payload generate`: what an external signing service is to sign, as one file for each manifest, and an index.
 //!
 //! A payload must be true to the byte, or no verifier accepts what is made of it. So what a build says is asked of the
-//! registry, by digest, and nothing is written before every answer is there. The index is written last: where it is, all
+//! registry, by digest, a whole descriptor too, and nothing is written before every answer is there. The index is written last: where it is, all
 //! payloads are.
 
-use std::collections::BTreeSet;
+mod inquiry;
+
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use futures_util::StreamExt as _;
 use serde::Serialize;
 
+use self::inquiry::{Inquiry, describe};
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
 use super::registry::RegistryArguments;
 use super::{Output, output};
 use crate::config::{Existing, write_whole};
-use crate::oci::{Descriptor, Index, Location, Repository, media_type};
+use crate::oci::Descriptor;
 use crate::sign::{
-    BuildOutput, BuiltImage, MAX_BUILD_OUTPUT, MAX_BUILT_IMAGES, MAX_PAYLOAD_INDEX, PAYLOAD_INDEX_FILE, PayloadEntry,
-    PayloadIndex, PayloadKind,
+    BuildOutput, MAX_BUILD_OUTPUT, MAX_PAYLOAD_INDEX, PAYLOAD_INDEX_FILE, PayloadEntry, PayloadIndex, PayloadKind,
 };
-use crate::source::registry::Registry;
-use crate::source::{Source, SourceError};
 
 /// How many questions a registry is asked at a time, unless said otherwise. Public registries begin to refuse at some
 /// dozens.
@@ -55,6 +53,9 @@ pub(super) struct Generate {
     /// How many questions the registry is asked at a time.
     #[arg(long, value_name = "N", default_value_t = DEFAULT_JOBS, value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_JOBS)))]
     jobs: u8,
+    /// Believe the whole descriptors that BuildKit's file may have, and do not ask the registry about them.
+    #[arg(long)]
+    unverified: bool,
     #[command(flatten)]
     access: RegistryArguments,
     #[command(flatten)]
@@ -70,10 +71,20 @@ pub(super) async fn run(command: Command, output: Output) -> Result<Exit, Failur
     let known = if arguments.skip_existing { known(directory)? } else { PayloadIndex::default() };
     let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
     let registry = arguments.access.open(insecure, &[])?;
-    let mut index = describe(&registry, &built, &known, usize::from(arguments.jobs)).await?;
+    let inquiry = Inquiry {
+        registry: &registry,
+        is_complete: built.is_complete,
+        known: &known,
+        unverified: arguments.unverified,
+    };
+    let unverified = built.images.iter().filter(|image| inquiry.believed(image).is_some()).count();
+    let mut index = describe(&inquiry, &built, usize::from(arguments.jobs)).await?;
     index.merge(known).map_err(|error| Failure::of(&error))?;
     let written = write(directory, &index, arguments.skip_existing)?;
-    report(output, directory, &index, written);
+    if unverified > 0 {
+        output::warning(&format!("{unverified} descriptors were taken on trust: no registry was asked about them"));
+    }
+    report(output, directory, &index, Counts { written, unverified });
     Ok(Exit::Done)
 }
 
@@ -103,101 +114,6 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
         Failure::unreadable("file-unreadable", format!("cannot read {}: {error}", path.display()), None)
     })?;
     Ok(bytes)
-}
-
-/// Every manifest that is to be signed. All that stands in the way is told, not only the first.
-async fn describe(
-    registry: &Registry,
-    built: &BuildOutput,
-    known: &PayloadIndex,
-    jobs: usize,
-) -> Result<PayloadIndex, Failure> {
-    let (mut progress, mut done) = (output::Progress::default(), 0);
-    let questions = built
-        .images
-        .iter()
-        .map(|image| async move { (image, manifests_of(registry, image, built.is_complete, known).await) });
-    let mut answers = futures_util::stream::iter(questions).buffered(jobs);
-    let (mut index, mut failures) = (PayloadIndex::default(), Vec::new());
-    while let Some((image, answer)) = answers.next().await {
-        done += 1;
-        progress.show(&format!("asked about {done} of {}", built.images.len()));
-        match answer {
-            Ok(manifests) => {
-                for (repository, manifest) in manifests {
-                    index.add(repository, manifest).map_err(|error| Failure::of(&error))?;
-                }
-            }
-            Err(failure) => failures.push((image, failure)),
-        }
-    }
-    progress.clear();
-    let count = failures.len();
-    for (image, failure) in failures.iter().skip(1) {
-        output::to_stderr(&format!("error [{}]: {}: {}", failure.code, image.reference, failure.message));
-    }
-    match failures.into_iter().next() {
-        None => Ok(index),
-        Some((image, first)) => {
-            let rest = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
-            let message = format!("{}: {}{rest}; nothing was written", image.reference, first.message);
-            Err(Failure { message, ..first })
-        }
-    }
-}
-
-/// The manifests that one image stands for.
-async fn manifests_of(
-    registry: &Registry,
-    image: &BuiltImage,
-    is_complete: bool,
-    known: &PayloadIndex,
-) -> Result<Vec<(Repository, Descriptor)>, Failure> {
-    let repository = image.reference.repository();
-    let kept = image.reference.digest().and_then(|digest| known.get(digest)).map(|entry| entry.artifact.clone());
-    let described = kept.or_else(|| image.descriptor.clone());
-    let artifact = match described {
-        Some(descriptor) => descriptor,
-        None => registry.resolve(&image.reference).await.map_err(|error| Failure::of(&error))?,
-    };
-    output::warn_about_tag(&Location::Registry(image.reference.clone()), "pins");
-    let mut manifests = Vec::new();
-    let mut pending = vec![artifact];
-    let mut seen = BTreeSet::new();
-    while let Some(artifact) = pending.pop() {
-        if !seen.insert(artifact.digest.clone()) {
-            continue;
-        }
-        if seen.len() > MAX_BUILT_IMAGES {
-            let message = format!("the index lists more than {MAX_BUILT_IMAGES} manifests");
-            return Err(Failure::unreadable("index-too-large", message, None));
-        }
-        if !is_complete && media_type::is_index(&artifact.media_type) {
-            let platforms = platforms(registry, repository, &artifact).await.map_err(|error| Failure::of(&error))?;
-            pending.extend(platforms);
-        }
-        manifests.push((repository.clone(), artifact));
-    }
-    Ok(manifests)
-}
-
-/// The manifests of an index, as the registry holds them: what the index says of them need not be so.
-async fn platforms(
-    registry: &Registry,
-    repository: &Repository,
-    index: &Descriptor,
-) -> Result<Vec<Descriptor>, SourceError> {
-    let bytes = registry.manifest(repository, index).await?;
-    let parsed = Index::parse(bytes.bytes()).map_err(|source| SourceError::Manifest {
-        what: index.digest.to_string(),
-        place: repository.to_string(),
-        source,
-    })?;
-    let mut manifests = Vec::new();
-    for (entry, _) in parsed.manifests.into_iter().filter(|(entry, _)| !entry.is_attestation()) {
-        manifests.push(registry.resolve(&repository.at(entry.digest)).await?);
-    }
-    Ok(manifests)
 }
 
 /// Writes the payloads and then the index; how many payloads were not there before. A file that says something else is
@@ -245,6 +161,13 @@ fn other_content(path: &Path) -> Failure {
     Failure { remedy: Some(remedy.to_owned()), ..Failure::usage("payload-exists", message) }
 }
 
+/// How many payloads were not there before, and how many descriptors were believed.
+#[derive(Clone, Copy)]
+struct Counts {
+    written: usize,
+    unverified: usize,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report<'a> {
@@ -253,6 +176,8 @@ struct Report<'a> {
     indexes: usize,
     /// How many payloads were not there before.
     written: usize,
+    /// How many descriptors of the build's were believed.
+    unverified: usize,
     payloads: Vec<Line<'a>>,
 }
 
@@ -265,7 +190,8 @@ struct Line<'a> {
     references: Vec<String>,
 }
 
-fn report(output: Output, directory: &Path, index: &PayloadIndex, written: usize) {
+fn report(output: Output, directory: &Path, index: &PayloadIndex, counts: Counts) {
+    let Counts { written, unverified } = counts;
     let indexes = index.entries().filter(|entry| entry.kind() == PayloadKind::Index).count();
     let payloads: Vec<Line<'_>> = index
         .entries()
@@ -278,7 +204,7 @@ fn report(output: Output, directory: &Path, index: &PayloadIndex, written: usize
         .collect();
     let manifests = payloads.len() - indexes;
     let index = directory.join(PAYLOAD_INDEX_FILE);
-    let report = Report { index, manifests, indexes, written, payloads };
+    let report = Report { index, manifests, indexes, written, unverified, payloads };
     output::print(output, &report, || {
         format!(
             "{} payloads, {written} of them new\n  manifests  {manifests}\n  indexes    {indexes}\n  listed in  {}",
