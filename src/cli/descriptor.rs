@@ -1,6 +1,7 @@
 //! `pratique descriptor`: what an image is, for somebody who signs it without asking the place where it lies.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -21,9 +22,12 @@ pub(super) struct Arguments {
     /// Of an image for several platforms, this one: os/architecture[/variant]. Without it, the index.
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
-    /// The file for the descriptor; stdout without it. What is there is replaced.
+    /// The file for the descriptor; stdout without it.
     #[arg(long, value_name = "FILE")]
     output_file: Option<PathBuf>,
+    /// Replace a file that is there already.
+    #[arg(long, requires = "output_file")]
+    force: bool,
     #[command(flatten)]
     places: PlaceArguments,
     #[command(flatten)]
@@ -32,6 +36,13 @@ pub(super) struct Arguments {
 
 /// A descriptor is JSON for programs, whatever form is asked for.
 pub(super) async fn run(arguments: Arguments, _: Output) -> Result<Exit, Failure> {
+    let existing = if arguments.force { Existing::Replace } else { Existing::Keep };
+    // Nobody is asked in vain. What appears meanwhile is found when it is written.
+    if let Some(path) = arguments.output_file.as_deref().filter(|path| path.symlink_metadata().is_ok())
+        && existing == Existing::Keep
+    {
+        return Err(taken(path));
+    }
     let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
     let target = Target::resolve(&arguments.places.open(insecure, &[&arguments.image])?, &arguments.image).await?;
     let target = target.on_platform(arguments.platform.as_ref()).await?;
@@ -42,10 +53,18 @@ pub(super) async fn run(arguments: Arguments, _: Output) -> Result<Exit, Failure
         Some(path) => {
             let mut bytes = serde_json::to_vec(&descriptor).map_err(|error| unwritable(&path, &error.into()))?;
             bytes.push(b'\n');
-            write_whole(&path, &bytes, Existing::Replace).map_err(|error| unwritable(&path, &error))?;
+            write_whole(&path, &bytes, existing).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => taken(&path),
+                _ => unwritable(&path, &error),
+            })?;
         }
     }
     Ok(Exit::Done)
+}
+
+fn taken(path: &Path) -> Failure {
+    Failure::usage("descriptor-exists", format!("{} is there already", path.display()))
+        .hint("replace it with `--force`, or name another file")
 }
 
 /// What the manifest's own bytes come to: a header, or an entry of a list, may tell something else.

@@ -116,6 +116,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
 fn client(socket: &Path) -> Result<PratiqueClient<Channel>, Failure> {
     let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).map_err(|error| {
         Failure::usage("socket-unusable", format!("{} cannot be the path of a socket: {error}", socket.display()))
+            .hint("name the daemon's socket with `--socket`")
     })?;
     Ok(PratiqueClient::new(endpoint.connect_lazy()))
 }

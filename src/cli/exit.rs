@@ -52,9 +52,14 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// The command was asked for something that cannot be.
+    /// The command was asked for something that cannot be. What to do instead is said by [`hint`](Self::hint).
     pub(super) fn usage(code: &'static str, message: String) -> Self {
-        Self { exit: Exit::Usage, code: Code(code), message, remedy: Some("see `--help`".into()), check: None }
+        Self { exit: Exit::Usage, code: Code(code), message, remedy: None, check: None }
+    }
+
+    /// The same failure, with this advice.
+    pub(super) fn hint(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
     }
 
     /// Something that the command needs cannot be read, written or reached.

@@ -12,6 +12,8 @@ use super::notation_dir::NotationDirArgument;
 use super::{Output, output};
 use crate::config::{Existing, ImportError, LoadError, PolicyKind};
 use crate::policy::{FirstStatement, MAX_POLICY_SIZE};
+use crate::remedy::one_line;
+use crate::verify::Problem;
 
 /// For one kind of policy, whose first statement is described by `Of`.
 #[derive(Debug, Subcommand)]
@@ -36,7 +38,7 @@ pub(super) trait Kind: Args {
 #[derive(Debug, Args)]
 pub(super) struct Images {
     /// A repository that the statement governs, registry/repository, or `*` for all (may be given again).
-    #[arg(long = "scope", value_name = "SCOPE", default_value = "*")]
+    #[arg(long = "scope", value_name = "SCOPE", visible_alias = "registry-scope", default_value = "*")]
     scopes: Vec<String>,
 }
 
@@ -122,7 +124,16 @@ pub(super) fn run<Of: Kind>(command: Command<Of>, output: Output) -> Result<Exit
                 trust_stores: arguments.trust_stores,
                 trusted_identities: arguments.trusted_identities,
             };
-            put(Of::KIND, format!("{}\n", first.document()).as_bytes(), arguments.place, output)
+            let text = format!("{}\n", first.document());
+            // Nobody has seen the text, so a line of it says nothing.
+            arguments
+                .place
+                .notation_dir
+                .clone()
+                .open()
+                .parse_policy(Of::KIND, text.as_bytes())
+                .map_err(|error| Failure { message: one_line(error.fault()), ..Failure::usage_of(&error) })?;
+            put(Of::KIND, text.as_bytes(), arguments.place, output)
         }
         Command::Import(Import { file, place }) => put(Of::KIND, &read(&file)?, place, output),
         Command::Show(Show { notation_dir }) => show(Of::KIND, notation_dir, output),
@@ -143,8 +154,10 @@ fn put(kind: PolicyKind, text: &[u8], place: Place, output: Output) -> Result<Ex
         ImportError::Exists { .. } => Failure::usage_of(&error),
         error => Failure::of(&error),
     })?;
-    let (_, policy) = directory.load_policy(kind).map_err(|error| Failure::of(&error))?;
-    let statements = policy.statements().iter().map(|statement| statement.name().to_owned()).collect();
+    let trust = directory.load_trust_of(kind).map_err(|error| Failure::of(&error))?;
+    // It is in force all the same: the store may come next.
+    trust.problems().for_each(|(_, problem)| output::problem(&Problem::of(problem)));
+    let statements = trust.policy().statements().iter().map(|statement| statement.name().to_owned()).collect();
     let written = Written { path, statements };
     output::print(output, &written, || {
         format!("put in force {}\n  statements  {}", written.path.display(), written.statements.join(", "))

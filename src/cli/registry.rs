@@ -121,6 +121,7 @@ fn password_from_stdin() -> Result<String, Failure> {
     let read = std::io::stdin().take(MAX_PASSWORD).read_to_string(&mut password);
     read.map_err(|error| {
         Failure::usage("password-unreadable", format!("cannot read the password from stdin: {error}"))
+            .hint("pipe it in as text, as `echo \"$TOKEN\" | pratique …` does")
     })?;
     Ok(password.trim_end_matches(['\r', '\n']).to_owned())
 }

@@ -129,6 +129,13 @@ pub(super) struct Signing {
 impl Signing {
     /// A signature of this artifact, made now. Of its certificates the one that ends first is warned about in time.
     pub(super) async fn sign(&self, artifact: &Descriptor) -> Result<Signature, Failure> {
+        let signature = self.sign_untold(artifact).await?;
+        signature.warnings.iter().for_each(output::problem);
+        Ok(signature)
+    }
+
+    /// The same, with nothing said yet: for whoever makes several with one key, and says it once.
+    pub(super) async fn sign_untold(&self, artifact: &Descriptor) -> Result<Signature, Failure> {
         let user_metadata = self.user_metadata.clone();
         let request = SignRequest { format: self.format, user_metadata, expiry: self.expiry, now: clock::now() };
         self.finish(patience::ask(self.patience, || self.key.sign(artifact, &request)).await?).await
@@ -155,7 +162,10 @@ impl Signing {
         // What comes later is of no use.
         let left = Duration::try_from(approved.request().not_after.duration_since(request.now)).unwrap_or_default();
         let patience = self.patience.map(|patience| patience.min(left));
-        self.finish(patience::ask(patience, || self.key.sign_approved(approved, &request)).await?).await
+        let made = patience::ask(patience, || self.key.sign_approved(approved, &request)).await?;
+        let signature = self.finish(made).await?;
+        signature.warnings.iter().for_each(output::problem);
+        Ok(signature)
     }
 
     async fn finish(&self, made: Made<'_>) -> Result<Signature, Failure> {
@@ -169,7 +179,6 @@ impl Signing {
             (Made::Whole(..), Some(_)) => return Err(stamps_itself()),
         };
         let warnings: Vec<Problem> = renewal.iter().map(Problem::of).collect();
-        warnings.iter().for_each(output::problem);
         Ok(Signature { signed, timestamp, warnings })
     }
 }

@@ -74,7 +74,8 @@ impl SigningKeyArguments {
             }
             _ if self.key_certificates.is_some() => {
                 let message = "`--key-certificates` goes with a key that is given by its URI".to_owned();
-                Err(Failure::usage("key-certificates-unused", message))
+                Err(Failure::usage("key-certificates-unused", message)
+                    .hint("leave it out, or add the key with them: `pratique key add`"))
             }
             _ => open(directory, self.key.as_deref(), config, &access),
         }
@@ -130,7 +131,8 @@ impl HeldKey {
             Holder::Signer(signer) => Ok(signer.algorithm()),
             Holder::Envelopes(_) => {
                 let message = "the key's plugin makes whole envelopes, and only for images".to_owned();
-                Err(Failure::usage("plugin-envelopes-only", message))
+                Err(Failure::usage("plugin-envelopes-only", message)
+                    .hint("sign with a key that signs bytes: in a file, on a token, or behind a plugin that does"))
             }
         }
     }

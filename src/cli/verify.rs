@@ -190,7 +190,9 @@ async fn beside(
         reference: Some(reference),
     } = detached
     else {
-        return Err(Failure::usage("arguments-missing", "name an image, or a signature with its descriptor".into()));
+        let message = "there is neither an image to verify, nor a signature with its descriptor".to_owned();
+        let remedy = "name an image, or give `--signature`, `--descriptor`, `--media-type` and `--reference`";
+        return Err(Failure::usage("arguments-missing", message).hint(remedy));
     };
     let artifact = read_descriptor(&descriptor)?;
     let reference = parse_reference(&reference, &artifact)?;
@@ -219,7 +221,7 @@ pub(super) fn read_descriptor(path: &Path) -> Result<Descriptor, Failure> {
     let bytes = read_at_most(path, MAX_MANIFEST_SIZE)?;
     parse_json(&bytes).map_err(|error| {
         let message = format!("{} is not an OCI descriptor: {error}", path.display());
-        Failure::usage("descriptor-malformed", message)
+        Failure::usage("descriptor-malformed", message).hint("write it with `pratique descriptor`")
     })
 }
 
@@ -231,9 +233,13 @@ fn parse_reference(text: &str, artifact: &Descriptor) -> Result<Reference, Failu
         Some(digest) => {
             let message =
                 format!("the reference is about {}, the descriptor about {}", digest.short(), artifact.digest.short());
-            Err(Failure::usage("reference-mismatch", message))
+            Err(Failure::usage("reference-mismatch", message).hint("name the image that the descriptor is of"))
         }
-        None => Err(Failure::usage("reference-without-digest", "the reference needs a digest".into())),
+        None => Err(Failure::usage("reference-without-digest", "the reference has no digest".into()).hint(format!(
+            "write `{}@{}`",
+            reference.repository(),
+            artifact.digest
+        ))),
     }
 }
 

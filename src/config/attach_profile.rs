@@ -104,8 +104,13 @@ pub enum AttachProfileError {
         name: String,
         /// The file.
         path: PathBuf,
+        /// The names that there are.
+        known: Vec<String>,
     },
 }
+
+/// How many names are told to whoever asks for another.
+const MAX_TOLD: usize = 20;
 
 impl Remedy for AttachProfileError {
     fn code(&self) -> Code {
@@ -129,7 +134,11 @@ impl Remedy for AttachProfileError {
             }
             Self::TestKeysAnywhere(_) => "name the repositories that may have test signatures in `repositories`".into(),
             Self::SharedStore { .. } => "keep the roots of test keys in a trust store of their own".into(),
-            Self::Unknown { .. } => "see the names of the tables `[profiles.NAME]`".into(),
+            Self::Unknown { known, .. } if known.is_empty() => "write it as a table `[profiles.NAME]`".into(),
+            Self::Unknown { known, .. } => {
+                let told: Vec<String> = known.iter().take(MAX_TOLD).map(|name| printable(name)).collect();
+                format!("name one of {}{}", told.join(", "), if known.len() > MAX_TOLD { ", …" } else { "" })
+            }
         })
     }
 }
@@ -150,7 +159,11 @@ impl AttachProfile {
         let bytes = bytes.map_err(|source| AttachProfileError::Unreadable { path: path.clone(), source })?;
         let mut document: Document = toml::from_slice(&bytes).map_err(|error| invalid(&path, &bytes, &error))?;
         agree(&document.profiles)?;
-        document.profiles.remove(name).ok_or_else(|| AttachProfileError::Unknown { name: excerpt(name), path })
+        let found = document.profiles.remove(name);
+        found.ok_or_else(|| {
+            let known = document.profiles.into_keys().collect();
+            AttachProfileError::Unknown { name: excerpt(name), path, known }
+        })
     }
 
     /// Whether signatures of these keys may be put into this repository.

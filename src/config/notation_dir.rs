@@ -102,7 +102,10 @@ impl Remedy for LoadError {
 
     fn remedy(&self) -> Option<String> {
         match self {
-            Self::Missing { path } => Some(format!("write a trust policy to {}", path.display())),
+            Self::Missing { path } => {
+                let blob = if path.ends_with(BLOB_POLICY_FILE) { "blob " } else { "" };
+                Some(format!("begin one with `pratique {blob}policy init`, or write it to {}", path.display()))
+            }
             Self::Unreadable { source, .. } => source.remedy(),
             Self::Invalid { source, .. } => source.remedy(),
         }
@@ -200,15 +203,16 @@ impl NotationDir {
 
     /// The policy for images in force and every trust store it names, as they lie on disk now.
     pub fn load_trust(&self) -> Result<Trust, LoadError> {
-        self.load(PolicyKind::Image)
+        self.load_trust_of(PolicyKind::Image)
     }
 
     /// The same for the policy that governs blobs, `trustpolicy.blob.json`. No other file stands in for it.
     pub fn load_blob_trust(&self) -> Result<Trust, LoadError> {
-        self.load(PolicyKind::Blob)
+        self.load_trust_of(PolicyKind::Blob)
     }
 
-    fn load(&self, kind: PolicyKind) -> Result<Trust, LoadError> {
+    /// The same for the policy of this kind.
+    pub fn load_trust_of(&self, kind: PolicyKind) -> Result<Trust, LoadError> {
         let (path, policy) = self.load_policy(kind)?;
         Ok(self.with_stores(&path, policy))
     }

@@ -124,9 +124,11 @@ impl Remedy for SigningKeyError {
             Self::File(error) => error.remedy(),
             Self::Entry { path, .. } => Some(format!("mend {}", path.display())),
             Self::Unknown { .. } => Some("see the names of keys with `pratique key ls`".into()),
-            Self::NoDefault => {
-                Some("name a key with `--key`, or make one the default with `pratique key default NAME`".into())
-            }
+            Self::NoDefault => Some(
+                "name a key with `--key`, or make one the default: `pratique key default NAME`, or `--default` of \
+                     `pratique key add`"
+                    .into(),
+            ),
             Self::Taken { .. } | Self::EmptyName => Some("choose another name".into()),
             Self::NotUtf8(_) => Some("move the file to a path of plain letters".into()),
             Self::Write { .. } => None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::fault::{NetworkFault, RegistryWords, TargetFault};
 use super::layout::LayoutFault;
+use super::registry::is_plain_unlisted;
 use crate::oci::{BlobMismatch, Digest, InvalidManifest};
 use crate::remedy::{Code, Remedy};
 
@@ -320,6 +321,10 @@ impl Remedy for SourceError {
                 format!("{place}, or something between it and this machine, answers another question; ask its operator")
             }
             Self::TooLarge { .. } | Self::TooManyParts { .. } | Self::Manifest { .. } => return None,
+            Self::Unreachable { host, .. } if is_plain_unlisted(host) => format!(
+                "see whether a registry listens there: `curl -v http://{host}/v2/`; with this machine plain http is spoken, \
+                 without any flag, and https only on port 443"
+            ),
             Self::Unreachable { host, .. } => {
                 format!(
                     "check the name {host}, the network and the proxy settings; `curl -v https://{host}/v2/` shows more"

@@ -346,16 +346,16 @@ fn a_signature_beside_the_image_needs_everything_that_is_said_of_it() {
         2,
         "",
         "
-error [reference-without-digest]: the reference needs a digest
-hint: see `--help`
+error [reference-without-digest]: the reference has no digest
+hint: write `registry.example/app@sha256:[HEX]`
 ",
     );
     run(&format!("{all} --reference registry.example/app:v1")).is(
         2,
         "",
         "
-error [reference-without-digest]: the reference needs a digest
-hint: see `--help`
+error [reference-without-digest]: the reference has no digest
+hint: write `registry.example/app@sha256:[HEX]`
 ",
     );
     run(&format!("{all} --reference registry.example/app@{}", IMAGE.split_once('@').unwrap().1.replace('8', "9"))).is(
@@ -363,7 +363,7 @@ hint: see `--help`
         "",
         "
 error [reference-mismatch]: the reference is about sha256:9ff94d599ad9, the descriptor about sha256:8ff84d599ad8
-hint: see `--help`
+hint: name the image that the descriptor is of
 ",
     );
     node.write_home("descriptor", "{\"size\": 1}");
@@ -372,7 +372,7 @@ hint: see `--help`
         "",
         "
 error [descriptor-malformed]: descriptor is not an OCI descriptor: missing field `mediaType` at line 1 column 11
-hint: see `--help`
+hint: write it with `pratique descriptor`
 ",
     );
     remove(&node.path("../descriptor"));

@@ -354,6 +354,8 @@ fn a_policy_is_begun_put_in_force_and_shown_for_either_kind() {
         let missing = node.run(&format!("{command} show")).exits(3);
         assert!(missing.stderr.starts_with("error [policy-missing]: "), "{missing:?}");
         let init = format!("{command} init -n first --trust-store ca:acme --trusted-identity *");
+        let root = "tests/vectors/truststores/acme/x509/ca/acme-rockets/p256-root.pem";
+        node.write("truststore/x509/ca/acme/root.pem", fs::read(root).unwrap());
         let done = format!("put in force [HOME]/notation/{file}\n  statements  first\n");
         node.run(&init).is(0, &done, "");
         let text = format!(

@@ -106,11 +106,20 @@ added 2 file(s) to the trust store ca:acme
         "",
     );
     add(&root("p256-root.pem")).is(
-        3,
+        0,
+        "
+added 0 file(s) to the trust store ca:acme
+  there already  [HOME]/notation/truststore/x509/ca/acme/p256-root.pem
+",
+        "",
+    );
+    node.write_home("p256-root.pem", fs::read(store.join("p384-root.pem")).unwrap());
+    add("p256-root.pem").is(
+        2,
         "",
         "
-error [file-unwritable]: cannot write [HOME]/notation/truststore/x509/ca/acme/p256-root.pem: File exists (os error 17)
-hint: choose another name, or take the old file away first
+error [trust-store-file-taken]: the trust store `ca:acme` has another file of the name `p256-root.pem`
+hint: give the file another name, or take the old one away with `pratique cert rm --type ca --store acme p256-root.pem`
 ",
     );
     node.run(&format!("cert add --type tsa --store acme --output json {}", root("p256-root.pem"))).is(
@@ -268,7 +277,7 @@ CN=ann,O=Notary,L=Seattle,ST=WA,C=US
         let ran = node.run(&format!("cert show {name} --store acme")).exits(2);
         assert!(ran.stderr.starts_with("error [trust-store-file-unknown]"), "{ran:?}");
     }
-    let ran = node.run("cert show p256.pem --store none").exits(3);
+    let ran = node.run("cert show p256.pem --store none").exits(2);
     assert!(ran.stderr.starts_with("error [trust-store-missing]"), "{ran:?}");
     node.run("cert show p256.pem --store ../acme").exits(2);
 }

@@ -90,7 +90,7 @@ added own
 #[test]
 fn the_list_says_what_holds_a_key_and_until_when_it_signs() {
     let node = Node::new();
-    node.run("key ls").is(0, "\nthere is no signing key\n", "");
+    node.run("key ls").is(0, "\nthere is no signing key; `pratique key add` adds one\n", "");
     for name in ["p256", "expired-leaf"] {
         take(&node, name);
         node.run(&format!("key add {name} --key {name}.key --key-certificates {name}.crt")).exits(0);
@@ -159,7 +159,7 @@ hint: see the names of keys with `pratique key ls`
         "",
         "
 error [signing-key-no-default]: no signing key is the default
-hint: name a key with `--key`, or make one the default with `pratique key default NAME`
+hint: name a key with `--key`, or make one the default: `pratique key default NAME`, or `--default` of `pratique key add`
 ",
     );
     node.run("key default p256").exits(2);

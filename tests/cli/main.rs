@@ -39,6 +39,7 @@ mod cert;
 mod copy;
 mod detached;
 mod doctor;
+mod hints;
 mod hostile;
 mod inspect;
 mod key;

@@ -43,7 +43,7 @@ async fn a_superseded_signature_goes_when_told_to_and_the_image_stays_admitted()
             0,
             "
 would remove 1 of 2 signatures of [HOST]/team/app@[IMAGE]
-  superseded sha256:[HEX] of [SHORT]: sha256:[HEX] is by the same signer, later, and good wherever this one is
+  superseded sha256:[HEX] of [SHORT]: sha256:[HEX] is by the same signer, no earlier, and good wherever this one is
 "
             .replace("[SHORT]", &Descriptor::of("m", &scene.image).digest.short())
             .as_str(),

@@ -139,7 +139,7 @@ hint: see the names of keys with `pratique key ls`
         "",
         "
 error [signing-key-no-default]: no signing key is the default
-hint: name a key with `--key`, or make one the default with `pratique key default NAME`
+hint: name a key with `--key`, or make one the default: `pratique key default NAME`, or `--default` of `pratique key add`
 ",
     );
 }
@@ -288,7 +288,7 @@ fn without_a_notation_directory_there_is_no_key() {
         "",
         "
 error [signing-key-no-default]: no signing key is the default
-hint: name a key with `--key`, or make one the default with `pratique key default NAME`
+hint: name a key with `--key`, or make one the default: `pratique key default NAME`, or `--default` of `pratique key add`
 ",
     );
     fs::remove_dir(node.path("")).unwrap();

@@ -180,7 +180,7 @@ fn a_registry_that_is_down_leaves_the_question_open() {
         "",
         "
 error [registry-unreachable]: cannot reach the registry 127.0.0.1:1: Connection refused (os error 111)
-hint: check the name 127.0.0.1:1, the network and the proxy settings; `curl -v https://127.0.0.1:1/v2/` shows more
+hint: see whether a registry listens there: `curl -v http://127.0.0.1:1/v2/`; with this machine plain http is spoken, without any flag, and https only on port 443
 ",
     );
     node.run(&format!("{UNSIGNED} -o json")).answers(3, "inconclusive", "registry-unreachable", Some("retrieval"));
@@ -197,7 +197,7 @@ fn without_a_policy_there_is_no_verdict() {
   "code": "policy-missing",
   "failed": "policy",
   "reason": "there is no trust policy at [HOME]/notation/trustpolicy.json",
-  "remedy": "write a trust policy to [HOME]/notation/trustpolicy.json",
+  "remedy": "begin one with `pratique policy init`, or write it to [HOME]/notation/trustpolicy.json",
   "findings": []
 }
 "#,

@@ -155,5 +155,6 @@ fn confirm(summary: &Summary) -> Result<(), Failure> {
     if read.is_ok() && line.trim() == "yes" {
         return Ok(());
     }
-    Err(Failure::usage("confirmation-missing", "the approval was not confirmed".to_owned()))
+    Err(Failure::usage("confirmation-missing", "the approval was not confirmed".to_owned())
+        .hint("type the whole word `yes`, or approve with `--yes`"))
 }

@@ -63,12 +63,22 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let index = match (arguments.payload_dir, arguments.index) {
         (Some(directory), _) => directory.join(PAYLOAD_INDEX_FILE),
         (None, Some(index)) => index,
-        (None, None) => return Err(Failure::usage("arguments-missing", "name the directory of the payloads".into())),
+        (None, None) => {
+            let failure = Failure::usage("arguments-missing", "nothing says where the payloads are".into());
+            return Err(failure.hint("name their directory with `--payload-dir`, or their index with `--index`"));
+        }
     };
     if arguments.replace && !arguments.trust.is_given() {
         // Whoever can write a certificate with the same subject could have the signer's signatures taken away.
         let message = "`--replace` needs `--trust-store`, `--trust-root` or `--profile`".to_owned();
-        return Err(Failure::usage("replace-untrusted", message));
+        return Err(Failure::usage("replace-untrusted", message)
+            .hint("say whose signatures may replace others: whoever can write a certificate could take any away"));
+    }
+    if let Some(directory) = arguments.signatures.as_deref().filter(|directory| !directory.is_dir()) {
+        let message = format!("{} is not a directory", directory.display());
+        return Err(Failure::usage("signatures-directory-missing", message).hint(
+            "name the directory with the envelopes, or leave `--signatures` out where they lie beside the payloads",
+        ));
     }
     let payloads = load_index(&index)?;
     let directory = arguments.notation_dir.open();

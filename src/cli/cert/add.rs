@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -12,7 +13,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::{Output, output};
 use crate::config::is_certificate_file_name;
 use crate::pki::Certificate;
-use crate::policy::StoreKind;
+use crate::policy::{StoreKind, TrustStore};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Arguments {
@@ -28,6 +29,18 @@ pub(in crate::cli) struct Arguments {
 struct Added {
     trust_store: String,
     files: Vec<PathBuf>,
+    /// Those of the files that were there already, to the byte.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unchanged: Vec<PathBuf>,
+}
+
+impl Added {
+    fn text(&self) -> String {
+        let added = self.files.len().saturating_sub(self.unchanged.len());
+        let unchanged = self.unchanged.iter().map(|path| format!("  there already  {}", path.display()));
+        let first = format!("added {added} file(s) to the trust store {}", self.trust_store);
+        [first].into_iter().chain(unchanged).collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// Every file is looked at before the first one is put in place.
@@ -35,17 +48,35 @@ pub(super) fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure>
     let (notation, store) = arguments.store.open()?;
     let directory = notation.trust_store(&store);
     let anchors = arguments.files.iter().map(|file| read_anchors(file, store.kind())).collect::<Result<Vec<_>, _>>()?;
-    let mut files = Vec::new();
+    let (mut files, mut unchanged) = (Vec::new(), Vec::new());
     for (file, content) in arguments.files.iter().zip(anchors) {
         let target = directory.join(name_in_store(file));
-        write_new(&target, &content, 0o644).map_err(|error| unwritable(&target, &error))?;
+        match write_new(&target, &content, 0o644) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                check_same(&target, &content, &store)?;
+                unchanged.push(target.clone());
+            }
+            written => written.map_err(|error| unwritable(&target, &error))?,
+        }
         files.push(target);
     }
-    let added = Added { trust_store: store.to_string(), files };
-    output::print(output, &added, || {
-        format!("added {} file(s) to the trust store {}", added.files.len(), added.trust_store)
-    });
+    let added = Added { trust_store: store.to_string(), files, unchanged };
+    output::print(output, &added, || added.text());
     Ok(Exit::Done)
+}
+
+/// Refuses to take another file for this one.
+fn check_same(target: &Path, content: &[u8], store: &TrustStore) -> Result<(), Failure> {
+    if fs::read(target).is_ok_and(|there| there == content) {
+        return Ok(());
+    }
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let message = format!("the trust store `{store}` has another file of the name `{name}`");
+    let kind = store.kind().as_str();
+    Err(Failure::usage("trust-store-file-taken", message).hint(format!(
+        "give the file another name, or take the old one away with `pratique cert rm --type {kind} --store {} {name}`",
+        store.name()
+    )))
 }
 
 /// The file's own name, made into one that a trust store takes for a certificate's where it is not.

@@ -18,8 +18,8 @@ use crate::cli::{Output, output};
 use crate::clock;
 use crate::config::{NotationDir, StoredCertificates};
 use crate::pki::Certificate;
-use crate::policy::TrustStore;
-use crate::remedy::printable;
+use crate::policy::{StoreKind, StoreProblem, TrustStore};
+use crate::remedy::{Remedy as _, printable};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Show {
@@ -69,7 +69,29 @@ pub(super) fn show(arguments: Show, output: Output) -> Result<Exit, Failure> {
 }
 
 fn files(notation: &NotationDir, store: &TrustStore) -> Result<Vec<StoredCertificates>, Failure> {
-    notation.stored_certificates(store).map_err(|problem| Failure::of(&problem))
+    notation.stored_certificates(store).map_err(|problem| match problem.code() {
+        StoreProblem::MISSING => unknown(notation, store),
+        _ => Failure::of(&problem),
+    })
+}
+
+/// That there is no such store, and which there are.
+fn unknown(notation: &NotationDir, store: &TrustStore) -> Failure {
+    /// How many are told: as many as somebody reads to find a name that was mistyped.
+    const MAX_TOLD: usize = 20;
+    let told = |kind: StoreKind| {
+        let names = notation.trust_store_names(kind).unwrap_or_default();
+        names.into_iter().map(move |name| format!("{}:{}", kind.as_str(), printable(&name)))
+    };
+    let mut stores: Vec<String> = StoreKind::ALL.into_iter().flat_map(told).collect();
+    let more = if stores.len() > MAX_TOLD { ", …" } else { "" };
+    stores.truncate(MAX_TOLD);
+    let remedy = match stores.as_slice() {
+        [] => "no trust store is there; `pratique cert add` makes one".to_owned(),
+        stores => format!("there are {}{more}; `--type` and `--store` name one", stores.join(", ")),
+    };
+    let message = format!("there is no trust store `{store}` in {}", notation.path().display());
+    Failure { exit: Exit::Usage, code: StoreProblem::MISSING, message, remedy: Some(remedy), check: None }
 }
 
 fn find<'f>(
@@ -125,6 +147,9 @@ pub(super) fn remove(arguments: Remove, output: Output) -> Result<Exit, Failure>
     let (notation, store) = arguments.store.open()?;
     let directory = notation.trust_store(&store);
     let (removed, remaining) = if arguments.all {
+        if fs::symlink_metadata(&directory).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Err(unknown(&notation, &store));
+        }
         confirm(arguments.yes, &format!("Take the trust store `{store}` away with all that is in it?"))?;
         fs::remove_dir_all(&directory).map_err(|error| unremovable(&directory, &error))?;
         (vec![directory], 0)

@@ -13,7 +13,7 @@ use super::court::{Court, unjudged};
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
 use super::output::Progress;
-use super::place::{Destination, PlaceArguments, Target, check_destination};
+use super::place::{Destination, PlaceArguments, Target, check_destination, location};
 use super::plugins::PluginArguments;
 use super::revocation::RevocationArguments;
 use super::{Output, output};
@@ -61,7 +61,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     let directory = arguments.notation_dir.open();
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    let destination: Location = arguments.destination.parse().map_err(|error| Failure::usage_of(&error))?;
+    let destination: Location = location(&arguments.destination)?;
     check_destination(&destination)?;
     let places = arguments.places.open(insecure, &[&arguments.source, &arguments.destination])?;
     let (servers, plugins) = (arguments.revocation.open(), arguments.plugins.open(&directory)?);
@@ -70,7 +70,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let root = from.descriptor.clone();
     if destination.digest().is_some_and(|digest| digest != root.digest) {
         let message = format!("the destination names another digest than {}, which the image has", root.digest);
-        return Err(Failure::usage("copy-digest-differs", message));
+        return Err(Failure::usage("copy-digest-differs", message).hint("leave the digest out of the destination"));
     }
     let policy = if arguments.verify {
         let scopes = Scopes::of(&from, &destination, arguments.scope.as_deref())?;

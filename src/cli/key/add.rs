@@ -1,6 +1,7 @@
 //! `pratique key add`: a key of any kind into the list, once it is seen that it can be used as far as that can be seen without
 //! unlocking it.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -62,9 +63,20 @@ pub(super) fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure>
 fn add(directory: &NotationDir, arguments: &Arguments) -> Result<(), Failure> {
     let Arguments { name, key, key_certificates, plugin, id, plugin_config, default, .. } = arguments;
     let uri = key.as_deref().and_then(Path::to_str).filter(|key| TokenUri::is_meant(key));
+    if let (Some(key), None) = (key, uri) {
+        check_there(key, "the key file", "signing-key-unreadable", "name the file of the private key with `--key`")?;
+    }
     let added = match (key, uri, key_certificates, plugin, id) {
         (_, Some(uri), certificates, ..) => {
             let uri: TokenUri = uri.parse().map_err(|error: InvalidTokenUri| Failure::usage_of(&error))?;
+            if let Some(module) = &uri.module_path {
+                check_there(
+                    module,
+                    "the PKCS #11 module",
+                    "token-module-unusable",
+                    "see `module-path` in the URI of the key",
+                )?;
+            }
             certificates.as_deref().map(check_chain).transpose()?;
             directory.add_token_key(name, &uri, certificates.as_deref(), *default)
         }
@@ -80,6 +92,13 @@ fn add(directory: &NotationDir, arguments: &Arguments) -> Result<(), Failure> {
         _ => return Err(without_certificates()),
     };
     added.map_err(|error| failure(&error))
+}
+
+/// Whether there is such a file. It is not read.
+fn check_there(path: &Path, what: &str, code: &'static str, remedy: &str) -> Result<(), Failure> {
+    fs::metadata(path).map(|_| ()).map_err(|error| {
+        Failure::unreadable(code, format!("{what} {} cannot be used: {error}", path.display()), Some(remedy))
+    })
 }
 
 /// Whether the certificates of a file may sign at all.

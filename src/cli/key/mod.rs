@@ -59,7 +59,7 @@ fn ls(directory: NotationDirArgument, output: Output) -> Result<Exit, Failure> {
     let keys = directory.open().signing_keys().map_err(|error| failure(&error))?;
     let listed: Vec<Listed> = keys.entries().iter().map(|entry| Listed::of(entry, keys.default_name())).collect();
     output::print(output, &listed, || match listed.as_slice() {
-        [] => "there is no signing key".to_owned(),
+        [] => "there is no signing key; `pratique key add` adds one".to_owned(),
         listed => listed.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
     });
     Ok(if listed.iter().any(Listed::is_unreadable) { Exit::Inconclusive } else { Exit::Done })

@@ -2,6 +2,7 @@
 
 mod containerd;
 mod destination;
+mod meant;
 mod platform;
 
 use std::sync::Arc;
@@ -10,12 +11,14 @@ use clap::Args;
 
 use self::containerd::ContainerdArguments;
 pub(super) use self::destination::{Destination, check_destination};
+pub(super) use self::meant::location;
+use self::meant::meant;
 pub(super) use self::platform::{Part, Parts};
 use super::exit::Failure;
 use super::notation_dir::NotationDirArgument;
 use super::output;
 use super::registry::{RegistryArguments, signatures};
-use crate::oci::{Descriptor, InvalidReference, Location, Platform, Repository, media_type};
+use crate::oci::{Descriptor, InvalidReference, LayoutName, Location, Platform, Repository, media_type};
 use crate::remedy::{Code, Remedy as _};
 use crate::source::archive::ArchiveFault;
 use crate::source::containerd::ImageStore;
@@ -118,7 +121,19 @@ pub(super) struct Target {
 impl Target {
     /// Opens the place and asks it once; from then on everything is about the digest.
     pub(super) async fn resolve(places: &Places, text: &str) -> Result<Self, Failure> {
-        let location: Location = text.parse().map_err(|error| Failure::usage_of(&error))?;
+        let location = location(text)?;
+        let is_in_registry = matches!(location, Location::Registry(_));
+        match (Self::open(places, location).await, is_in_registry.then(|| meant(text)).flatten()) {
+            (Err(failure), Some(meant)) => {
+                let otherwise = failure.remedy.as_ref().map(|remedy| format!("; or else {remedy}")).unwrap_or_default();
+                let remedy = format!("{meant}{otherwise}");
+                Err(failure.hint(remedy))
+            }
+            (resolved, _) => resolved,
+        }
+    }
+
+    async fn open(places: &Places, location: Location) -> Result<Self, Failure> {
         match &location {
             Location::Registry(reference) => {
                 let registry = Arc::clone(&places.registry);
@@ -134,23 +149,17 @@ impl Target {
             }
             Location::OciLayout { directory, image } => {
                 let layout = Layout::open(directory).await.map_err(|error| unread(&error))?;
-                let descriptor = match image {
-                    Some(name) => layout.named(name).await,
-                    None => layout.only().await,
-                };
+                let descriptor = in_layout(&layout, image.as_ref()).await;
                 Self::in_layout(location, layout, descriptor)
             }
             Location::OciArchive { file, image } => {
                 let archive = Layout::open_archive(file).await.map_err(|error| unread(&error))?;
-                let descriptor = match image {
-                    Some(name) => archive.named(name).await,
-                    None => archive.only().await,
-                };
+                let descriptor = in_layout(&archive, image.as_ref()).await;
                 Self::in_layout(location, archive, descriptor)
             }
             Location::DockerArchive { file, image } => {
                 let archive = Layout::open_archive(file).await.map_err(|error| unread(&error))?;
-                let descriptor = archive.saved(image.as_ref()).await;
+                let descriptor = archive.saved(image.as_ref()).await.map_err(|error| unread(&error));
                 Self::in_layout(location, archive, descriptor)
             }
         }
@@ -230,8 +239,8 @@ impl Target {
         is_named.then(|| self.repository.clone())
     }
 
-    fn in_layout(location: Location, layout: Layout, image: Result<Descriptor, SourceError>) -> Result<Self, Failure> {
-        let (descriptor, place) = (image.map_err(|error| unread(&error))?, Place::Layout(layout));
+    fn in_layout(location: Location, layout: Layout, image: Result<Descriptor, Failure>) -> Result<Self, Failure> {
+        let (descriptor, place) = (image?, Place::Layout(layout));
         Ok(Self { location, repository: Repository::nowhere(), descriptor, place })
     }
 
@@ -263,6 +272,28 @@ impl Target {
         }
     }
 }
+
+/// The image of this name in a layout, or its only one. Whoever names a tag that there is not is told those that there are.
+async fn in_layout(layout: &Layout, image: Option<&LayoutName>) -> Result<Descriptor, Failure> {
+    let Some(name) = image else { return layout.only().await.map_err(|error| unread(&error)) };
+    match (layout.named(name).await, name) {
+        (Err(error @ SourceError::NotFound { .. }), LayoutName::Tag(_)) => {
+            let tags = layout.tags(&Repository::nowhere(), MAX_TAGS_TOLD).await.unwrap_or_default();
+            let names: Vec<String> = tags.names.iter().map(|tag| format!("`{}`", tag.as_str())).collect();
+            let more = if tags.truncated { ", …" } else { "" };
+            Err(unread(&error).hint(match names.as_slice() {
+                [] => {
+                    "it has no tags; name the image by its digest, or leave the tag out where it is the only one".into()
+                }
+                names => format!("it has {}{more}", names.join(", ")),
+            }))
+        }
+        (found, _) => found.map_err(|error| unread(&error)),
+    }
+}
+
+/// How many tags are told to whoever asks for another: as many as somebody reads to find the right one.
+const MAX_TAGS_TOLD: usize = 20;
 
 fn unread(error: &SourceError) -> Failure {
     Failure::of(error).about(Check::Retrieval)

@@ -67,7 +67,7 @@ impl Reason {
             Self::Dangling(Lacking::Subject) => "what it signs is not there".to_owned(),
             Self::Dangling(Lacking::Manifest) => "it is listed and not there".to_owned(),
             Self::Dangling(Lacking::Envelope) => "its envelope is not there".to_owned(),
-            Self::Superseded { by } => format!("{by} is by the same signer, later, and good wherever this one is"),
+            Self::Superseded { by } => format!("{by} is by the same signer, no earlier, and good wherever this one is"),
             Self::Expired { at, by } => {
                 let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
                 let by = by.as_ref().map(|by| format!(", and {by} is good wherever this one is")).unwrap_or_default();

@@ -16,7 +16,7 @@ use crate::cli::copy::watched;
 use crate::cli::court::{Court, unjudged};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::node_store::NodeStoreArguments;
-use crate::cli::place::{Destination, PlaceArguments, Target};
+use crate::cli::place::{Destination, PlaceArguments, Target, location};
 use crate::cli::plugins::verifiers;
 use crate::cli::revocation::RevocationArguments;
 use crate::cli::sign::store;
@@ -59,7 +59,7 @@ pub(super) async fn run(
     let root = from.descriptor.bare();
     if reference.digest().is_some_and(|digest| *digest != root.digest) {
         let message = format!("the destination names another digest than {}, which the image has", root.digest);
-        return Err(Failure::usage("copy-digest-differs", message));
+        return Err(Failure::usage("copy-digest-differs", message).hint("leave the digest out of the destination"));
     }
     let (registry, repository) = (places.registry(), reference.repository());
     let signature = signature(&from, &order.node_store, &signing, registry, repository).await?;
@@ -86,7 +86,7 @@ pub(super) async fn run(
 
 /// Only what lies on this machine is known before a registry says anything.
 fn check_source(source: &str) -> Result<(), Failure> {
-    let location: Location = source.parse().map_err(|error| Failure::usage_of(&error))?;
+    let location: Location = location(source)?;
     let Location::Registry(reference) = location else { return Ok(()) };
     let message = format!("`{reference}` lies in a registry, and `push --sign` takes images of this machine");
     let remedy = "use `pratique sign` for it there, and `pratique copy` to take it elsewhere".to_owned();
@@ -110,7 +110,7 @@ fn court<'a>(signing: &Signing, witnesses: Witnesses<'a>) -> Result<Option<Court
 /// Where the image goes.
 fn destination(text: Option<&str>, from: &Target) -> Result<Reference, Failure> {
     if let Some(text) = text {
-        let location: Location = text.parse().map_err(|error| Failure::usage_of(&error))?;
+        let location: Location = location(text)?;
         return match location {
             Location::Registry(reference) => Ok(reference),
             other => {

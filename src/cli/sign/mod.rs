@@ -15,7 +15,7 @@ use super::approval::signed::Released;
 use super::blob::sign::check_name;
 use super::exit::{Exit, Failure};
 use super::node_store::NodeStoreArguments;
-use super::place::{PlaceArguments, Target};
+use super::place::{PlaceArguments, Target, location};
 use super::signing::{Asking, Signature, SigningArguments, Stamped};
 use super::verify::read_descriptor;
 use super::{Output, output};
@@ -83,8 +83,9 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         (_, _, None, Some(descriptor), Some(signature)) => detached(&descriptor, &signature, signing, output).await,
         _ => Err(Failure::usage(
             "arguments-missing",
-            "name an image, or a descriptor and a file for its signature".into(),
-        )),
+            "there is neither an image to sign, nor a descriptor and a file for its signature".into(),
+        )
+        .hint("name an image, or give `--descriptor` and `--output-signature`")),
     }
 }
 
@@ -127,8 +128,8 @@ async fn ask(request: &Path, what: Asked, asking: Asking, output: Output) -> Res
         }
         (None, Some(descriptor)) => (read_descriptor(&descriptor)?.bare(), None),
         (None, None) => {
-            let message = "name an image, or a descriptor, to ask for its signature".to_owned();
-            return Err(Failure::usage("arguments-missing", message));
+            let message = "a request is for the signature of an image, and none is named".to_owned();
+            return Err(Failure::usage("arguments-missing", message).hint("name an image, or give `--descriptor`"));
         }
     };
     approval::request::write(request, asking, artifact, reference, output).await?;
@@ -207,7 +208,7 @@ async fn in_place(image: &str, signing: SigningArguments, places: Ways, output: 
 
 /// Only a digest names what it names for ever.
 fn check_digest(image: &str) -> Result<(), Failure> {
-    let location: Location = image.parse().map_err(|error| Failure::usage_of(&error))?;
+    let location: Location = location(image)?;
     if location.digest().is_some() {
         return Ok(());
     }

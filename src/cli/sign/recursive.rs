@@ -21,9 +21,12 @@ pub(super) async fn run(image: &str, signing: SigningArguments, places: Ways, ou
     target.check_keeps_signatures()?;
     output::warn_about_tag(&target.location, "signs");
     let Parts { signed: parts, left } = target.parts().await?;
-    let mut made = Vec::new();
+    let (mut made, mut told) = (Vec::new(), Vec::new());
     for part in parts {
-        let signature = signing.sign(&part.descriptor).await?;
+        let signature = signing.sign_untold(&part.descriptor).await?;
+        // One key signs all of them, and what is to be said of it is said once.
+        let untold = signature.warnings.iter().filter(|warning| !told.contains(*warning));
+        told.extend(untold.inspect(|warning| output::problem(warning)).cloned().collect::<Vec<_>>());
         made.push((part, signature));
     }
     for (Part { descriptor, .. }, signature) in &made {

@@ -55,8 +55,7 @@ impl Endpoint {
         let unusable = || SourceError::Malformed { host: name.to_owned(), fault: "its name is no host name".into() };
         let secure = Url::parse(&format!("https://{host}/")).map_err(|_| unusable())?;
         let locality = locality(&secure);
-        // The URL parser drops 443, the default port of https, so it is looked for in the text.
-        let plain = is_listed(insecure, name) || (locality == Locality::Loopback && !host.ends_with(":443"));
+        let plain = is_listed(insecure, name) || is_plain(locality, host);
         let base = if plain { Url::parse(&format!("http://{host}/")).map_err(|_| unusable())? } else { secure };
         Ok(Self { name: name.to_owned(), base, locality })
     }
@@ -134,6 +133,16 @@ pub(super) fn host_and_port(url: &Url) -> String {
 /// Whether a name resolves, for a host that a registry named, to an address that is gone to.
 pub(super) fn is_elsewhere(address: IpAddr) -> bool {
     locality_of(address) == Locality::Elsewhere
+}
+
+/// Whether plain http is spoken with this host (and port) though nobody has listed it.
+pub(in crate::source) fn is_plain_unlisted(host: &str) -> bool {
+    Url::parse(&format!("https://{host}/")).is_ok_and(|url| is_plain(locality(&url), host))
+}
+
+/// The URL parser drops 443, the default port of https, so it is looked for in the text.
+fn is_plain(locality: Locality, host: &str) -> bool {
+    locality == Locality::Loopback && !host.ends_with(":443")
 }
 
 /// Whether the name stands for this machine by definition (RFC 6761, section 6.3).
@@ -224,6 +233,15 @@ mod tests {
             ("docker.io", false),
         ] {
             assert_eq!(endpoint(name, &insecure).is_plain(), plain, "{name}");
+        }
+    }
+
+    #[test]
+    fn of_hosts_that_nobody_lists_only_this_machine_is_spoken_to_by_plain_http() {
+        for (host, plain) in
+            [("localhost:5000", true), ("127.0.0.1:5000", true), ("localhost:443", false), ("registry.example", false)]
+        {
+            assert_eq!(is_plain_unlisted(host), plain, "{host}");
         }
     }
 

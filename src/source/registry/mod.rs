@@ -28,6 +28,7 @@ use reqwest::header::{self, HeaderName};
 use reqwest::{Method, StatusCode};
 
 pub use credentials::{Credential, Credentials, Secret};
+pub(super) use endpoint::is_plain_unlisted;
 pub use helper::HelperFault;
 pub use keeping::{KeepError, Keepers};
 
