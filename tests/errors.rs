@@ -18,6 +18,7 @@ const NOT_CODES: &[(&str, &str)] = &[
     ("docker-content-digest", "a header of registries"),
     ("docker-archive", "a kind of location"),
     ("force-referrers-tag", "a flag"),
+    ("hosts-dir", "a flag"),
     ("describe-key", "a command of plugins"),
     ("generate-envelope", "a command of plugins"),
     ("generate-signature", "a command of plugins"),

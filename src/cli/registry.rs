@@ -31,7 +31,14 @@ pub(super) struct RegistryArguments {
     /// The directory of Docker's `config.json`.
     #[arg(long, value_name = "DIR", env = "DOCKER_CONFIG")]
     docker_config: Option<PathBuf>,
+    /// A directory with containerd's configuration of registry hosts, `hosts.toml` (may be given again; the first that knows a
+    /// registry counts). Without it `/etc/containerd/certs.d` and `/etc/docker/certs.d`, as with nerdctl; an empty DIR: none.
+    #[arg(long = "hosts-dir", value_name = "DIR")]
+    hosts_dirs: Vec<String>,
 }
+
+/// Where nerdctl looks for the hosts of registries, and containerd unless it is told otherwise.
+const HOSTS_DIRS: [&str; 2] = ["/etc/containerd/certs.d", "/etc/docker/certs.d"];
 
 impl RegistryArguments {
     /// The registries, with the credentials and the leave that the arguments give. `insecure` are further hosts, from a
@@ -48,7 +55,12 @@ impl RegistryArguments {
             }
             None => None,
         };
-        Ok(RegistryAccess { insecure, given, own: None, docker: self.docker_config, lists_by_tag: false }.open())
+        let hosts_dirs = match self.hosts_dirs.as_slice() {
+            [] => HOSTS_DIRS.map(PathBuf::from).to_vec(),
+            named => named.iter().filter(|path| !path.is_empty()).map(PathBuf::from).collect(),
+        };
+        let docker = self.docker_config;
+        Ok(RegistryAccess { insecure, given, own: None, docker, lists_by_tag: false, hosts_dirs }.open())
     }
 }
 
@@ -64,18 +76,20 @@ pub(super) struct RegistryAccess {
     pub(super) docker: Option<PathBuf>,
     /// Whether what is stored is listed under the fallback tag in any case.
     pub(super) lists_by_tag: bool,
+    /// The directories in which the hosts of registries are looked for.
+    pub(super) hosts_dirs: Vec<PathBuf>,
 }
 
 impl RegistryAccess {
     pub(super) fn open(self) -> Registry {
-        let credentials = if let Some((registry, credential)) = self.given {
+        let Self { insecure, given, own, docker, lists_by_tag, hosts_dirs } = self;
+        let credentials = if let Some((registry, credential)) = given {
             Credentials::Given { registry, credential }
         } else {
-            let docker = self.docker.or_else(default_docker_config).map(|directory| directory.join("config.json"));
-            Credentials::Files(self.own.into_iter().chain(docker).collect())
+            let docker = docker.or_else(default_docker_config).map(|directory| directory.join("config.json"));
+            Credentials::Files(own.into_iter().chain(docker).collect())
         };
-        let (insecure, lists_by_tag) = (self.insecure, self.lists_by_tag);
-        Registry::new(RegistryOptions { insecure, credentials, lists_by_tag, ..RegistryOptions::default() })
+        Registry::new(RegistryOptions { insecure, credentials, lists_by_tag, hosts_dirs, ..RegistryOptions::default() })
     }
 }
 

@@ -25,6 +25,17 @@ pub(super) fn optional_absolute_path<'de, D: Deserializer<'de>>(deserializer: D)
     absolute_path(deserializer).map(Some)
 }
 
+/// Such paths, separated by colons; none in an empty text.
+pub(super) fn absolute_paths<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let paths: Vec<PathBuf> = text.split(':').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
+    if paths.iter().all(|path| path.is_absolute()) {
+        Ok(paths)
+    } else {
+        Err(de::Error::custom("each path must begin with `/`"))
+    }
+}
+
 /// A number with a unit, such as `500ms`, `8s`, `1h 30m`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;

@@ -341,14 +341,15 @@ fn plugins(config: &NodeConfig) -> Arc<dyn Plugins> {
 
 /// The registries, as the configuration says, and notation's own list of those without TLS.
 fn registry(config: &NodeConfig) -> Result<Arc<dyn Source>, StartError> {
-    let RegistryConfig { mut insecure, docker_config, host_timeout } = config.registry.clone();
+    let RegistryConfig { mut insecure, docker_config, config_path, host_timeout } = config.registry.clone();
     insecure.extend(NotationDir::new(config.notation_dir.clone()).insecure_registries()?);
     let files = match docker_config {
         Some(directory) => vec![directory.join(CREDENTIALS)],
         None => usual_credentials(),
     };
     let credentials = Credentials::Files(files);
-    let options = RegistryOptions { insecure, credentials, host_timeout, ..RegistryOptions::default() };
+    let options =
+        RegistryOptions { insecure, credentials, host_timeout, hosts_dirs: config_path, ..RegistryOptions::default() };
     Ok(Arc::new(Registry::new(options)))
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fault::{NetworkFault, RegistryWords, TargetFault};
 use super::layout::LayoutFault;
-use super::registry::is_plain_unlisted;
+use super::registry::{HostsFault, is_plain_unlisted};
 use crate::oci::{BlobMismatch, Digest, InvalidManifest};
 use crate::remedy::{Code, Remedy};
 
@@ -194,6 +194,12 @@ pub enum SourceError {
         /// What went wrong. Never what the program wrote, which may hold secrets.
         fault: String,
     },
+    /// Which hosts are to be asked is not known.
+    #[error("the hosts of a registry are not known")]
+    Hosts {
+        /// Why not.
+        source: HostsFault,
+    },
     /// Concurrent signers overwrote the fallback tag again and again.
     #[error("the tag `{tag}` in {place} is being overwritten by others, and does not list what it should")]
     TagContended {
@@ -305,6 +311,7 @@ impl Remedy for SourceError {
             Self::TagContended { .. } => Code("fallback-tag-contended"),
             Self::DeleteRefused { .. } => Code("registry-refuses-delete"),
             Self::Layout { source, .. } => source.code(),
+            Self::Hosts { source } => source.code(),
             Self::ContainerdUnreachable { .. } => Code("containerd-unreachable"),
             Self::ContainerdTimeout { .. } => Code("containerd-timeout"),
             Self::Containerd { .. } => Code("containerd-failed"),
@@ -364,6 +371,7 @@ impl Remedy for SourceError {
                 )
             }
             Self::Layout { source, .. } => return source.remedy(),
+            Self::Hosts { source } => return source.remedy(),
             Self::TagContended { .. } => "do it again when the others are done".into(),
             Self::ContainerdUnreachable { socket, .. } => {
                 format!("see `systemctl status containerd`, and whether {socket} is `containerd.socket` in config.toml")

@@ -13,6 +13,22 @@ pub const MAX_HOST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// dead address leaves time for the next one.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
+/// The time that a mirror may take when there is another host to ask: containerd gives an image verifier 10 s for all its
+/// questions, and a mirror that has the content answers within one.
+pub const MIRROR_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The largest `hosts.toml`, in bytes: what [`MAX_REGISTRY_HOSTS`] need with a kilobyte each, many times over.
+pub const MAX_HOSTS_FILE: u64 = 256 * 1024;
+
+/// How many hosts one registry may have. Each one that is down makes everybody wait; two or three are usual.
+pub const MAX_REGISTRY_HOSTS: usize = 32;
+
+/// How many certificate files one host may have.
+pub const MAX_HOST_FILES: usize = 64;
+
+/// The largest file with certificates of a host, in bytes. All the authorities of a Linux distribution take some 220 KiB.
+pub const MAX_HOST_CERTIFICATES: u64 = 1024 * 1024;
+
 /// How many redirects in a row are followed. Docker Hub and the clouds' registries need one or two.
 pub const MAX_REDIRECTS: usize = 5;
 

@@ -7,6 +7,7 @@ mod registry;
 
 mod authentication;
 mod faults;
+mod hosts;
 mod images;
 mod pushing;
 mod reading;

@@ -84,7 +84,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let directory = arguments.notation_dir.open();
     let demand = arguments.trust.open(&directory)?;
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    let registry = arguments.registry.open(insecure, &[])?;
+    let registry = arguments.registry.open(insecure, &[])?.at_origin();
     let envelopes = arguments.signatures.unwrap_or_else(|| index.parent().map(Path::to_owned).unwrap_or_default());
     let servers = arguments.revocation.open();
     let Checked { tasks, mut lines } = check(&payloads, &envelopes, demand.as_ref(), &servers).await;

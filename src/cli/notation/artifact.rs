@@ -162,6 +162,8 @@ pub(super) fn open_registry(parsed: &Parsed, repository: &Repository) -> Result<
         own: Some(own),
         docker: environment::docker(),
         lists_by_tag: lists_by_tag(parsed),
+        // That tool reads no `hosts.toml`.
+        hosts_dirs: Vec::new(),
     }
     .open())
 }

@@ -124,7 +124,7 @@ fn open(parsed: &Parsed, credential: Credential) -> Result<Registry, Refusal> {
     let registry =
         format!("{server}/login").parse::<Repository>().map_or(server.to_owned(), |login| login.registry().to_owned());
     let given = Some((registry, credential));
-    Ok(RegistryAccess { insecure, given, own: None, docker: None, lists_by_tag: false }.open())
+    Ok(RegistryAccess { insecure, given, own: None, docker: None, lists_by_tag: false, hosts_dirs: Vec::new() }.open())
 }
 
 fn keepers() -> Keepers {
@@ -138,8 +138,7 @@ fn files() -> Vec<PathBuf> {
 }
 
 async fn is_kept_in_plain_text(server: &str, credential: &Credential) -> bool {
-    let Ok(repository) = format!("{server}/login").parse() else { return false };
-    Credentials::Files(files()).find(&repository).await.is_ok_and(|kept| kept.as_ref() == Some(credential))
+    Credentials::Files(files()).find(server, "login").await.is_ok_and(|kept| kept.as_ref() == Some(credential))
 }
 
 /// Why the registry did not believe it.

@@ -70,7 +70,7 @@ pub(super) async fn run(command: Command, output: Output) -> Result<Exit, Failur
     let directory = &arguments.output_dir;
     let known = if arguments.skip_existing { known(directory)? } else { PayloadIndex::default() };
     let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
-    let registry = arguments.access.open(insecure, &[])?;
+    let registry = arguments.access.open(insecure, &[])?.at_origin();
     let inquiry = Inquiry {
         registry: &registry,
         is_complete: built.is_complete,

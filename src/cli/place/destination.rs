@@ -29,7 +29,7 @@ impl Destination {
         let repository = repository_of(&location);
         let failed = |error: SourceError| Failure::of(&error);
         let (place, archive) = match &location {
-            Location::Registry(_) => (Place::Registry(Arc::clone(&places.registry)), None),
+            Location::Registry(_) => (Place::Registry(Arc::new(places.registry.at_origin())), None),
             Location::OciLayout { directory, .. } => {
                 (Place::Layout(Layout::create(directory).await.map_err(failed)?), None)
             }

@@ -52,6 +52,11 @@ pub(super) struct Places {
 }
 
 impl Places {
+    /// The same, for a command that changes what it reads: it asks no mirror.
+    pub(super) fn at_origin(self) -> Self {
+        Self { registry: Arc::new(self.registry.at_origin()), ..self }
+    }
+
     /// All registries.
     pub(super) fn registry(&self) -> &Registry {
         &self.registry

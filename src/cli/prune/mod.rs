@@ -46,7 +46,8 @@ struct Decided {
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
     let target =
-        Target::resolve_even_gone(&arguments.places.open(insecure, &[&arguments.image])?, &arguments.image).await?;
+        Target::resolve_even_gone(&arguments.places.open(insecure, &[&arguments.image])?.at_origin(), &arguments.image)
+            .await?;
     output::warn_about_tag(&target.location, "prunes signatures of");
     let sink = target.image_sink()?;
     let unread = |error| Failure::of(&error).about(Check::Retrieval);

@@ -32,7 +32,7 @@ pub(super) async fn run(
     let bytes = read(file, DEFAULT_ENVELOPE_SIZE)?;
     let attachable = open(format_of(file)?, bytes).map_err(|problem| denied(problem).in_file(file))?;
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    let places = access.open(insecure, &[image])?;
+    let places = access.open(insecure, &[image])?.at_origin();
     let registry = places.registry();
     let held = registry.resolve(&reference).await.map_err(|error| Failure::of(&error))?;
     if held.digest != attachable.artifact().digest {

@@ -51,7 +51,7 @@ pub(super) async fn run(
     check_source(&order.source)?;
     let signing = signing.open()?;
     let insecure = signing.directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    let places = places.open(insecure, order.destination.as_deref().as_slice())?;
+    let places = places.open(insecure, order.destination.as_deref().as_slice())?.at_origin();
     let (servers, plugins) = (revocation.open(), verifiers(&signing.directory, BTreeMap::new()));
     let court = court(&signing, Witnesses { responders: &servers, plugins: &plugins })?;
     let from = Target::resolve(&places, &order.source).await?.on_platform(order.platform.as_ref()).await?;

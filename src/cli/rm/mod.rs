@@ -60,7 +60,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     let parse = |text: &String| text.parse::<Digest>().map_err(|error: InvalidDigest| Failure::usage_of(&error));
     let wanted: Vec<Digest> = arguments.which.signature.iter().map(parse).collect::<Result<_, _>>()?;
     let insecure = arguments.notation_dir.open().insecure_registries().map_err(|error| Failure::of(&error))?;
-    let places = arguments.places.open(insecure, &[&arguments.image])?;
+    let places = arguments.places.open(insecure, &[&arguments.image])?.at_origin();
     if wanted.is_empty() && !arguments.which.signatures {
         let target = Target::resolve_even_gone(&places, &arguments.image).await?;
         return image::remove(target, arguments.yes, arguments.force, output).await;

@@ -189,8 +189,8 @@ fn warn_if_made_before(released: &Released) {
 async fn resolve(ways: Ways, image: &str, named: Option<&str>, directory: &NotationDir) -> Result<Signable, Failure> {
     let Ways { places, platform, node_store } = ways;
     let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
-    let target =
-        Target::resolve(&places.open(insecure, named.as_slice())?, image).await?.on_platform(platform.as_ref()).await?;
+    let places = places.open(insecure, named.as_slice())?.at_origin();
+    let target = Target::resolve(&places, image).await?.on_platform(platform.as_ref()).await?;
     Ok(Signable { target, node_store })
 }
 

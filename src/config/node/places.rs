@@ -47,6 +47,10 @@ pub struct RegistryConfig {
     /// The directory of docker's `config.json`, which holds credentials.
     #[serde(deserialize_with = "value::optional_absolute_path")]
     pub docker_config: Option<PathBuf>,
+    /// The directories in which containerd's `hosts.toml` of each registry are looked for, in containerd's form: separated by
+    /// colons. None: every registry is asked under its own name.
+    #[serde(deserialize_with = "value::absolute_paths")]
+    pub config_path: Vec<PathBuf>,
     /// The longest that one host may keep a question waiting, over all its answers. Not zero.
     #[serde(deserialize_with = "value::positive_duration")]
     pub host_timeout: Duration,
@@ -54,6 +58,12 @@ pub struct RegistryConfig {
 
 impl Default for RegistryConfig {
     fn default() -> Self {
-        Self { insecure: Vec::new(), docker_config: None, host_timeout: Duration::from_secs(30) }
+        Self {
+            insecure: Vec::new(),
+            docker_config: None,
+            // What containerd has where nobody has written anything else.
+            config_path: vec!["/etc/containerd/certs.d".into(), "/etc/docker/certs.d".into()],
+            host_timeout: Duration::from_secs(30),
+        }
     }
 }

@@ -30,6 +30,7 @@ fn the_example_that_is_shipped_says_the_defaults() {
         "capacity",
         "insecure",
         "docker_config",
+        "config_path",
         "host_timeout",
         "socket",
         "diff",
@@ -85,6 +86,7 @@ fn every_key_can_be_set() {
         [registry]
         insecure = ["localhost:5000", "[::1]:5000", "registry.example"]
         docker_config = "/root/.docker"
+        config_path = "/etc/hosts.d:/srv/hosts.d"
         host_timeout = "1h"
         [revocation]
         timeout = "3s"
@@ -126,6 +128,8 @@ fn every_key_can_be_set() {
     assert_eq!((config.cache.max_age, config.cache.denied_for), (Duration::ZERO, Duration::from_millis(500)));
     assert_eq!((config.cache.capacity, config.registry.insecure.len()), (0, 3));
     assert_eq!(config.registry.docker_config.as_deref(), Some(Path::new("/root/.docker")));
+    assert_eq!(config.registry.config_path, [Path::new("/etc/hosts.d"), Path::new("/srv/hosts.d")]);
+    assert!(read("[registry]\nconfig_path = \"\"").unwrap().registry.config_path.is_empty());
     assert_eq!(config.registry.host_timeout, Duration::from_secs(3600));
     let expected = RevocationConfig {
         timeout: Duration::from_secs(3),
@@ -179,6 +183,7 @@ fn a_mistake_is_told_with_its_line_and_its_key() {
         ("[limits]\nmax_signatures = -1", 2, Some("limits.max_signatures")),
         ("[limits]\n\nenvelope_size = 10485761", 3, Some("limits.envelope_size")),
         ("[registry]\ninsecure = [\"https://a.example\"]", 2, Some("registry.insecure")),
+        ("[registry]\nconfig_path = \"/etc/certs.d:certs.d\"", 2, Some("registry.config_path")),
         ("[registry]\ndocker_config = \".docker\"", 2, Some("registry.docker_config")),
         ("[revocation]\ncrl_dir = \"crls\"", 2, Some("revocation.crl_dir")),
         ("[revocation]\nocsp_timeout = \"0s\"", 2, Some("revocation.ocsp_timeout")),

@@ -54,7 +54,7 @@ pub(super) struct Grant {
 #[derive(Default)]
 pub(super) struct Grants(Mutex<HashMap<Key, Grant>>);
 
-/// The host, the repository, the repository to mount from, and the access.
+/// The host and the registry that it is asked for, the repository, the repository to mount from, and the access.
 type Key = (String, String, Option<String>, Access);
 
 impl Grants {
@@ -82,7 +82,7 @@ impl Grants {
 
 fn key(call: &Call<'_>) -> Key {
     let from = call.mounts_from.map(|from| from.path().to_owned());
-    (call.endpoint.name.clone(), call.repository.path().to_owned(), from, call.access)
+    (call.host.endpoint.key(), call.repository.path().to_owned(), from, call.access)
 }
 
 /// The challenges that are understood.
@@ -104,7 +104,8 @@ impl Call<'_> {
     /// What answers the challenge of a 401; none where there is no challenge that can be answered.
     pub async fn grant(&self, refusal: &Answer) -> Result<Option<Grant>, SourceError> {
         let Some(challenge) = strongest(&refusal.headers) else { return Ok(None) };
-        let credential = self.registry.options.credentials.find(self.repository).await?;
+        let credential =
+            self.registry.options.credentials.find(&self.host.endpoint.name, self.repository.path()).await?;
         match (challenge, credential) {
             (Challenge::Bearer { realm, service, scope }, credential) => {
                 self.token(&refusal.url, &realm, service, scope, credential).await.map(Some)
@@ -127,8 +128,8 @@ impl Call<'_> {
         credential: Option<Credential>,
     ) -> Result<Grant, SourceError> {
         let realm = Url::parse(realm).map_err(|_| self.malformed("the realm of its challenge is no URL"))?;
-        let refuse = |fault: TargetFault| self.endpoint.refuse(&realm, fault);
-        let route = self.endpoint.route_to(registry, &realm, &self.registry.options.insecure).map_err(refuse)?;
+        let refuse = |fault: TargetFault| self.host.endpoint.refuse(&realm, fault);
+        let route = self.host.endpoint.route_to(registry, &realm, &self.registry.options.insecure).map_err(refuse)?;
         let anonymous = credential.is_none();
         let (ask, authorization) =
             self.token_request(realm.clone(), service.as_deref(), &self.scope(scope), credential)?;
@@ -137,7 +138,11 @@ impl Call<'_> {
         match answer.status {
             StatusCode::OK => self.read_token(answer, anonymous),
             StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                Err(SourceError::Unauthorized { host: self.endpoint.name.clone(), anonymous, words: answer.words() })
+                Err(SourceError::Unauthorized {
+                    host: self.host.endpoint.name.clone(),
+                    anonymous,
+                    words: answer.words(),
+                })
             }
             _ => Err(answer.unexpected("a token")),
         }
@@ -213,7 +218,7 @@ impl Call<'_> {
 
     /// The error for an answer of bad form.
     pub fn malformed(&self, fault: &str) -> SourceError {
-        SourceError::Malformed { host: self.endpoint.name.clone(), fault: fault.to_owned() }
+        SourceError::Malformed { host: self.host.endpoint.name.clone(), fault: fault.to_owned() }
     }
 }
 

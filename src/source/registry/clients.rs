@@ -5,22 +5,40 @@
 //!
 //! The proxy variables of the environment (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`) hold for all but
 //! loopback addresses, which no proxy could reach.
+//!
+//! A host that `hosts.toml` says something about has clients of its own. Its authorities count for whatever it points to, which
+//! often is another server of the same house; that its certificate is not looked at, and the client certificate, are for the
+//! host alone.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use reqwest::Client;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, Identity};
 
 use super::answer::fault_of;
 use super::endpoint::{Route, is_elsewhere, is_localhost};
 use crate::source::SourceError;
 
+/// How a host proves itself, and we to it.
+#[derive(Clone, Default)]
+pub(super) struct Tls {
+    /// Authorities that are believed beside the machine's own.
+    pub authorities: Vec<Certificate>,
+    /// The client certificate with its key.
+    pub identity: Option<Identity>,
+    /// Whether the host's certificate is not looked at.
+    pub is_unverified: bool,
+}
+
 /// Clients, by route and by whether they speak TLS.
 pub(super) struct Clients {
     connect_timeout: Duration,
+    tls: Tls,
+    /// For the host itself, where there is something that is for it alone.
+    own: Pair,
     loopback: Pair,
     asked: Pair,
     named: Pair,
@@ -33,13 +51,16 @@ struct Pair {
 }
 
 impl Clients {
-    pub fn new(connect_timeout: Duration) -> Self {
-        Self { connect_timeout, loopback: Pair::default(), asked: Pair::default(), named: Pair::default() }
+    pub fn new(connect_timeout: Duration, tls: Tls) -> Self {
+        let (own, loopback, asked, named) = (Pair::default(), Pair::default(), Pair::default(), Pair::default());
+        Self { connect_timeout, tls, own, loopback, asked, named }
     }
 
-    /// The client for a route. Its connections are kept and used again.
-    pub fn client(&self, route: Route, tls: bool) -> Result<&Client, SourceError> {
+    /// The client for a route, and whether it leads to the host itself. Its connections are kept and used again.
+    pub fn client(&self, route: Route, tls: bool, is_own: bool) -> Result<&Client, SourceError> {
+        let is_own = is_own && (self.tls.identity.is_some() || self.tls.is_unverified);
         let pair = match route {
+            _ if is_own => &self.own,
             Route::Loopback => &self.loopback,
             Route::Asked => &self.asked,
             Route::Named => &self.named,
@@ -49,11 +70,11 @@ impl Clients {
             return Ok(client);
         }
         // Two tasks may get here at once; then one of the two clients is dropped unused.
-        let made = self.make(route, tls).map_err(|error| SourceError::Client { source: fault_of(&error) })?;
+        let made = self.make(route, tls, is_own).map_err(|error| SourceError::Client { source: fault_of(&error) })?;
         Ok(cell.get_or_init(|| made))
     }
 
-    fn make(&self, route: Route, tls: bool) -> reqwest::Result<Client> {
+    fn make(&self, route: Route, tls: bool, is_own: bool) -> reqwest::Result<Client> {
         // Redirects are followed by `transport`, which looks at where they lead.
         let mut builder = Client::builder()
             .user_agent(concat!("pratique/", env!("CARGO_PKG_VERSION")))
@@ -62,6 +83,14 @@ impl Clients {
             .referer(false);
         if !tls {
             builder = builder.tls_certs_only([]);
+        } else if !self.tls.authorities.is_empty() {
+            builder = builder.tls_certs_merge(self.tls.authorities.iter().cloned());
+        }
+        if tls && is_own {
+            builder = builder.tls_danger_accept_invalid_certs(self.tls.is_unverified);
+            if let Some(identity) = self.tls.identity.clone() {
+                builder = builder.identity(identity);
+            }
         }
         match route {
             Route::Loopback => builder.no_proxy(),
@@ -98,9 +127,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_is_made_once_for_each_way() {
-        let clients = Clients::new(Duration::from_secs(1));
+        let clients = Clients::new(Duration::from_secs(1), Tls::default());
         assert!(clients.loopback.plain.get().is_none());
-        let _ = clients.client(Route::Loopback, false).unwrap();
+        let _ = clients.client(Route::Loopback, false, true).unwrap();
         assert!(clients.loopback.plain.get().is_some());
         assert!(clients.loopback.tls.get().is_none() && clients.asked.plain.get().is_none());
     }

@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::endpoint::{DOCKER_HUB, DOCKER_HUB_HOST};
 use super::helper;
-use crate::oci::{Repository, parse_json};
+use crate::oci::parse_json;
 use crate::source::SourceError;
 use crate::source::limits::MAX_CREDENTIALS_FILE;
 
@@ -104,19 +104,20 @@ struct Entry {
 }
 
 impl Credentials {
-    /// The credentials for the repository's registry, where there are any.
-    pub async fn find(&self, repository: &Repository) -> Result<Option<Credential>, SourceError> {
+    /// The credentials for the repository of this path at a host, where there are any. What a registry is told is not told to
+    /// a host that is asked in its place.
+    pub async fn find(&self, host: &str, path: &str) -> Result<Option<Credential>, SourceError> {
         let paths = match self {
             Self::Anonymous => return Ok(None),
             Self::Given { registry, credential } => {
-                let is_meant = registry.eq_ignore_ascii_case(repository.registry());
+                let is_meant = registry.eq_ignore_ascii_case(host);
                 return Ok(is_meant.then(|| credential.clone()));
             }
             Self::Files(paths) => paths,
         };
-        for path in paths {
-            let found = match read(path).await? {
-                Some(file) => file.find(path, repository).await?,
+        for file in paths {
+            let found = match read(file).await? {
+                Some(config) => config.find(file, host, path).await?,
                 None => None,
             };
             if found.is_some() {
@@ -147,14 +148,13 @@ pub(super) async fn read(path: &Path) -> Result<Option<ConfigFile>, SourceError>
 impl ConfigFile {
     /// Docker's order: the host's own helper, the helper for all, the file itself. A helper that has none does not
     /// hide what stands in the file.
-    async fn find(&self, path: &Path, repository: &Repository) -> Result<Option<Credential>, SourceError> {
-        let host = repository.registry();
+    async fn find(&self, file: &Path, host: &str, path: &str) -> Result<Option<Credential>, SourceError> {
         if let Some(helper) = self.helper(host)
             && let Some(credential) = helper::ask(helper, server(host)).await?
         {
             return Ok(Some(credential));
         }
-        self.entry(repository).map_or(Ok(None), |entry| entry.credential(path))
+        self.entry(host, path).map_or(Ok(None), |entry| entry.credential(file))
     }
 
     /// The helper for a host.
@@ -176,8 +176,8 @@ impl ConfigFile {
 
     /// The entry for the repository, or for what it lies in: the most specific one (containers-auth.json), then the
     /// registry's under any of the spellings in use.
-    fn entry(&self, repository: &Repository) -> Option<&Entry> {
-        let full = repository.to_string();
+    fn entry(&self, host: &str, path: &str) -> Option<&Entry> {
+        let full = format!("{host}/{path}");
         let prefixes =
             std::iter::successors(Some(full.as_str()), |name| name.rsplit_once('/').map(|(parent, _)| parent));
         prefixes.flat_map(names).find_map(|name| {
@@ -237,10 +237,12 @@ fn host_of(key: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::Repository;
 
     fn credential(config: &str, repository: &str) -> Option<(String, String)> {
         let file: ConfigFile = parse_json(config.as_bytes()).unwrap();
-        let entry = file.entry(&repository.parse().unwrap())?;
+        let repository: Repository = repository.parse().unwrap();
+        let entry = file.entry(repository.registry(), repository.path())?;
         match entry.credential(Path::new("config.json")).unwrap()? {
             Credential::Password { username, password } => Some((username, password.0)),
             Credential::Identity(token) => Some(("<token>".into(), token.0)),
@@ -282,7 +284,7 @@ mod tests {
     #[test]
     fn an_auth_that_is_not_a_pair_is_an_error_that_does_not_show_it() {
         let file: ConfigFile = parse_json(br#"{"auths":{"registry.example":{"auth":"c2VjcmV0"}}}"#).unwrap();
-        let entry = file.entry(&"registry.example/app".parse().unwrap()).unwrap();
+        let entry = file.entry("registry.example", "app").unwrap();
         let error = entry.credential(Path::new("/x/config.json")).unwrap_err();
         let text = format!("{error} {error:?}");
         assert!(text.contains("/x/config.json") && !text.contains("c2VjcmV0") && !text.contains("secret"), "{text}");
@@ -292,7 +294,10 @@ mod tests {
     async fn what_was_given_is_for_one_registry() {
         let credential = Credential::Password { username: "ann".into(), password: Secret::new("1".into()) };
         let given = Credentials::Given { registry: "registry.example:5000".into(), credential: credential.clone() };
-        let found = async |repository: &str| given.find(&repository.parse().unwrap()).await.unwrap();
+        let found = async |repository: &str| {
+            let repository: Repository = repository.parse().unwrap();
+            given.find(repository.registry(), repository.path()).await.unwrap()
+        };
         assert_eq!(found("registry.example:5000/team/app").await, Some(credential));
         for other in ["registry.example/team/app", "registry.example:5001/app", "evil.example/registry.example", "app"]
         {

@@ -34,7 +34,7 @@ impl Call<'_> {
             StatusCode::NOT_FOUND => Err(Answer::not_found(what, &self.repository.to_string())),
             // "Deletion is disabled" (distribution specification, "Deleting Manifests"), and how older ones say it.
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::BAD_REQUEST => Err(SourceError::DeleteRefused {
-                host: self.endpoint.name.clone(),
+                host: self.host.endpoint.name.clone(),
                 what: what.to_owned(),
                 words: answer.words(),
             }),

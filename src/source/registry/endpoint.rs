@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
+use super::hosts::Address;
 use crate::address::embedded_ipv4;
 use crate::oci::Repository;
 use crate::source::{SourceError, TargetFault};
@@ -15,13 +16,22 @@ use crate::source::{SourceError, TargetFault};
 /// Docker Hub's name in references, and the host that serves its registry API.
 pub(super) const DOCKER_HUB: &str = "docker.io";
 pub(super) const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
+/// The parameter in which a host is told for which registry it is asked.
+const NAMESPACE: &str = "ns";
 
-/// The address of one registry.
+/// The path of the API (distribution specification, "API").
+const API: &str = "/v2";
+
+/// The address of one registry, or of a host that is asked in its place.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoint {
-    /// Host and port as the reference has them; what messages and credentials call the registry.
+    /// Host and port, for the registry itself as the reference has them; what messages and credentials call it.
     pub name: String,
     base: Url,
+    /// What stands before the repository in a path.
+    api: String,
+    /// The registry in whose place the host is asked, where it is another.
+    namespace: Option<String>,
     locality: Locality,
 }
 
@@ -47,31 +57,63 @@ enum Locality {
 }
 
 impl Endpoint {
-    /// The endpoint of the repository's registry. Plain http is spoken with this machine itself (but not on port 443)
-    /// and with the hosts of `insecure`, compared without case.
-    pub fn of(repository: &Repository, insecure: &[String]) -> Result<Self, SourceError> {
-        let name = repository.registry();
+    /// The endpoint of a registry itself. Plain http is spoken with this machine itself (but not on port 443) and with the
+    /// hosts of `insecure`, compared without case.
+    pub fn of(name: &str, insecure: &[String]) -> Result<Self, SourceError> {
         let host = if name == DOCKER_HUB { DOCKER_HUB_HOST } else { name };
         let unusable = || SourceError::Malformed { host: name.to_owned(), fault: "its name is no host name".into() };
         let secure = Url::parse(&format!("https://{host}/")).map_err(|_| unusable())?;
         let locality = locality(&secure);
         let plain = is_listed(insecure, name) || is_plain(locality, host);
         let base = if plain { Url::parse(&format!("http://{host}/")).map_err(|_| unusable())? } else { secure };
-        Ok(Self { name: name.to_owned(), base, locality })
+        Ok(Self { name: name.to_owned(), base, api: API.to_owned(), namespace: None, locality })
     }
 
-    /// The URL of a path under `/v2/` of the repository, such as `manifests/latest`.
+    /// The endpoint of a host that is asked about the images of a registry.
+    pub fn at(registry: &str, address: &Address) -> Self {
+        let Address { base, path } = address.clone();
+        let is_own = is_host_of(registry, &base);
+        let name = if is_own { registry.to_owned() } else { host_and_port(&base) };
+        let namespace = (!is_own).then(|| registry.to_owned());
+        Self { name, locality: locality(&base), base, api: path, namespace }
+    }
+
+    /// The same host by https, where its port leaves open which of both it speaks.
+    pub fn by_tls(&self) -> Option<Self> {
+        let mut base = self.base.clone();
+        let is_open = base.scheme() == "http" && base.port().is_some();
+        is_open.then(|| base.set_scheme("https").ok())??;
+        Some(Self { base, ..self.clone() })
+    }
+
+    /// The URL of a path under the API of the repository, such as `manifests/latest`. A host that is asked in the place of a
+    /// registry is told of which, as containerd does.
     pub fn url(&self, repository: &Repository, rest: &str) -> Url {
         let mut url = self.base.clone();
-        url.set_path(&format!("/v2/{}/{rest}", repository.path()));
+        url.set_path(&format!("{}/{}/{rest}", self.api, repository.path()));
+        self.with_namespace(url)
+    }
+
+    /// The address with the registry that is meant, where it does not name it by itself.
+    pub fn with_namespace(&self, mut url: Url) -> Url {
+        if let Some(namespace) = &self.namespace
+            && !url.query_pairs().any(|(name, _)| name == NAMESPACE)
+        {
+            url.query_pairs_mut().append_pair(NAMESPACE, namespace);
+        }
         url
     }
 
     /// The URL of the API itself, `/v2/`.
     pub fn root(&self) -> Url {
         let mut url = self.base.clone();
-        url.set_path("/v2/");
+        url.set_path(&format!("{}/", self.api));
         url
+    }
+
+    /// Scheme, host and port, and the registry that it stands for: what is learned of one host is not known of another.
+    pub fn key(&self) -> String {
+        format!("{} for {}", self.base, self.namespace.as_deref().unwrap_or(&self.name))
     }
 
     /// Whether this is the registry itself: the same scheme, host and port.
@@ -122,6 +164,15 @@ impl Endpoint {
     fn is_plain(&self) -> bool {
         self.base.scheme() == "http"
     }
+}
+
+/// Whether a host is the registry itself, and not one in its place.
+fn is_host_of(registry: &str, base: &Url) -> bool {
+    let is_at = |host: &str| {
+        let own = Url::parse(&format!("{}://{host}/", base.scheme()));
+        own.is_ok_and(|own| own.origin() == base.origin())
+    };
+    is_at(registry) || (registry == DOCKER_HUB && is_at(DOCKER_HUB_HOST))
 }
 
 /// Host and, where it is not the scheme's own, port.
@@ -202,7 +253,7 @@ mod tests {
     use super::*;
 
     fn endpoint(name: &str, insecure: &[String]) -> Endpoint {
-        Endpoint::of(&format!("{name}/app").parse().unwrap(), insecure).unwrap()
+        Endpoint::of(name, insecure).unwrap()
     }
 
     fn route(from: &str, to: &str) -> Result<Route, TargetFault> {
@@ -251,6 +302,36 @@ mod tests {
         let url = hub.url(&"alpine".parse().unwrap(), "manifests/latest");
         assert_eq!(url.as_str(), "https://registry-1.docker.io/v2/library/alpine/manifests/latest");
         assert_eq!(hub.name, "docker.io");
+    }
+
+    #[test]
+    fn a_host_in_the_place_of_a_registry_is_told_which_one() {
+        let url = |registry: &str, base: &str, path: &str| {
+            let address = Address { base: Url::parse(base).unwrap(), path: path.into() };
+            let endpoint = Endpoint::at(registry, &address);
+            (
+                endpoint.name.clone(),
+                endpoint.url(&"registry.example/r/team/app".parse().unwrap(), "blobs/x").to_string(),
+            )
+        };
+        #[rustfmt::skip]
+        let cases = [
+            ("r.example:5000", "https://m.example", "/v2", "m.example",
+                "https://m.example/v2/r/team/app/blobs/x?ns=r.example%3A5000"),
+            ("r.example", "http://127.0.0.1:30020", "/v2/up", "127.0.0.1:30020",
+                "http://127.0.0.1:30020/v2/up/r/team/app/blobs/x?ns=r.example"),
+            ("docker.io", "https://m.example", "", "m.example", "https://m.example/r/team/app/blobs/x?ns=docker.io"),
+            ("docker.io", "https://registry-1.docker.io", "/v2", "docker.io",
+                "https://registry-1.docker.io/v2/r/team/app/blobs/x"),
+            ("r.example", "https://r.example", "/v2", "r.example", "https://r.example/v2/r/team/app/blobs/x"),
+            ("r.example:443", "https://r.example", "/v2", "r.example:443", "https://r.example/v2/r/team/app/blobs/x"),
+            ("r.example", "http://r.example", "/v2", "r.example", "http://r.example/v2/r/team/app/blobs/x"),
+            ("r.example", "https://r.example:5000", "/v2", "r.example:5000",
+                "https://r.example:5000/v2/r/team/app/blobs/x?ns=r.example"),
+        ];
+        for (registry, base, path, name, expected) in cases {
+            assert_eq!(url(registry, base, path), (name.to_owned(), expected.to_owned()), "{registry} at {base}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::answer::{Answer, network_error, pause};
 use super::auth::Access;
+use super::hosts::{Host, Need, first, united};
 use super::referrers::Wanted;
 use super::transport::{Ask, Call};
 use super::{MANIFEST_TYPES, Registry};
@@ -34,12 +35,13 @@ impl Images for Registry {
         subject: &Descriptor,
         limit: usize,
     ) -> Result<Referrers, SourceError> {
-        let call = Call::new(self, repository, Access::Pull)?;
-        call.in_time(call.referrers(&subject.digest, Wanted::Everything, limit)).await
+        let calls = Call::to_read(self, repository, Need::Referrers)?;
+        united(&calls, limit, |call| call.in_time(call.referrers(&subject.digest, Wanted::Everything, limit))).await
     }
 
     async fn tags(&self, repository: &Repository, limit: usize) -> Result<Tags, SourceError> {
-        let call = Call::new(self, repository, Access::Pull)?;
+        // A mirror has the tags that were asked for at it, and nobody could tell which are missing.
+        let call = Call::at_origin(self, repository, Access::Pull)?;
         call.in_time(call.tags(limit)).await
     }
 
@@ -50,6 +52,7 @@ impl Images for Registry {
             descriptor: descriptor.bare(),
             offset: 0,
             tried: 1,
+            host: None,
             response: None,
         };
         let place = repository.to_string();
@@ -57,13 +60,31 @@ impl Images for Registry {
     }
 
     async fn has_blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<bool, SourceError> {
-        let call = Call::new(self, repository, Access::Pull)?;
-        call.in_time(call.has("blobs", descriptor)).await
+        self.has_anywhere("blobs", repository, descriptor).await
     }
 
     async fn has_manifest(&self, repository: &Repository, descriptor: &Descriptor) -> Result<bool, SourceError> {
-        let call = Call::new(self, repository, Access::Pull)?;
-        call.in_time(call.has("manifests", descriptor)).await
+        self.has_anywhere("manifests", repository, descriptor).await
+    }
+}
+
+impl Registry {
+    async fn has_anywhere(
+        &self,
+        kind: &str,
+        repository: &Repository,
+        descriptor: &Descriptor,
+    ) -> Result<bool, SourceError> {
+        let calls = Call::to_read(self, repository, Need::Content)?;
+        let place = &repository.to_string();
+        let there = first(&calls, |call| async move {
+            let is_there = call.in_time(call.has(kind, descriptor)).await?;
+            if is_there { Ok(()) } else { Err(Answer::not_found(descriptor.digest.as_str(), place)) }
+        });
+        match there.await {
+            Err(SourceError::NotFound { .. }) => Ok(false),
+            answer => answer.map(|()| true),
+        }
     }
 }
 
@@ -118,26 +139,36 @@ struct Download {
     /// How many bytes have come.
     offset: u64,
     tried: u32,
+    /// Who gives it, when that is known.
+    host: Option<Arc<Host>>,
     response: Option<Response>,
 }
 
 impl Download {
-    /// Asks for the bytes from the offset on.
+    /// Asks for the bytes from the offset on. The rest of what has begun comes from the same host.
     async fn begun(mut self) -> Result<Self, SourceError> {
-        let repository = Arc::clone(&self.repository);
-        let call = Call::new(&self.registry, &repository, Access::Pull)?;
+        let (registry, repository) = (self.registry.clone(), Arc::clone(&self.repository));
+        let calls = match &self.host {
+            Some(host) => vec![Call::at(&registry, &repository, Arc::clone(host))],
+            None => Call::to_read(&registry, &repository, Need::Content)?,
+        };
+        let opened = first(&calls, |call| async { Ok((call.in_time(self.open(call)).await?, Arc::clone(&call.host))) });
+        let (response, host) = opened.await?;
+        (self.response, self.host) = (response, Some(host));
+        Ok(self)
+    }
+
+    async fn open(&self, call: &Call<'_>) -> Result<Option<Response>, SourceError> {
         let what = self.descriptor.digest.as_str();
         let range = (self.offset > 0).then_some(self.offset);
         let ask =
             Ask { open: true, range, ..Ask::new(Method::GET, call.url(&format!("blobs/{what}")), MAX_ERROR_BODY) };
-        let answer = call.in_time(call.ask(&ask.accepting("*/*"))).await?;
-        let response = match (answer.status, range) {
-            (StatusCode::OK, None) | (StatusCode::PARTIAL_CONTENT, Some(_)) => answer.open,
-            (StatusCode::NOT_FOUND, _) => return Err(Answer::not_found(what, &repository.to_string())),
-            _ => return Err(answer.unexpected(what)),
-        };
-        self.response = response;
-        Ok(self)
+        let answer = call.ask(&ask.accepting("*/*")).await?;
+        match (answer.status, range) {
+            (StatusCode::OK, None) | (StatusCode::PARTIAL_CONTENT, Some(_)) => Ok(answer.open),
+            (StatusCode::NOT_FOUND, _) => Err(Answer::not_found(what, &self.repository.to_string())),
+            _ => Err(answer.unexpected(what)),
+        }
     }
 
     fn into_pieces(self) -> BoxStream<'static, Result<Bytes, SourceError>> {
@@ -154,9 +185,9 @@ impl Download {
     /// The next piece. The time limit is for each one.
     async fn step(mut self) -> Result<Option<(Bytes, Self)>, SourceError> {
         loop {
-            let Some(response) = &mut self.response else { return Ok(None) };
+            let (Some(response), Some(host)) = (&mut self.response, &self.host) else { return Ok(None) };
             let repository = Arc::clone(&self.repository);
-            let call = Call::new(&self.registry, &repository, Access::Pull)?;
+            let call = Call::at(&self.registry, &repository, Arc::clone(host));
             let host = call.host(response.url());
             let piece = match timeout(call.limit(), response.chunk()).await {
                 Ok(piece) => piece.map_err(|error| network_error(&host, &error, call.limit())),

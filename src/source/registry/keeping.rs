@@ -130,15 +130,15 @@ impl Registry {
     /// "Determining Support": `/v2/` answers whoever may come in).
     pub async fn check_login(&self, registry: &str) -> Result<(), SourceError> {
         let repository = stand_in(registry)?;
-        let call = Call::new(self, &repository, Access::Pull)?;
-        let ask = Ask::new(Method::GET, call.endpoint.root(), MAX_ERROR_BODY);
+        let call = Call::at_origin(self, &repository, Access::Pull)?;
+        let ask = Ask::new(Method::GET, call.host.endpoint.root(), MAX_ERROR_BODY);
         let answer = call.in_time(call.ask(&ask)).await?;
         if answer.status == StatusCode::OK { Ok(()) } else { Err(answer.unexpected("/v2/")) }
     }
 
     /// The address at which the registry of this name is asked.
     pub fn address(&self, registry: &str) -> Result<String, SourceError> {
-        let endpoint = Endpoint::of(&stand_in(registry)?, &self.options.insecure)?;
+        let endpoint = Endpoint::of(stand_in(registry)?.registry(), &self.options.insecure)?;
         Ok(endpoint.root().to_string())
     }
 }

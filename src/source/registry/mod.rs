@@ -13,6 +13,7 @@ mod credentials;
 mod delete;
 mod endpoint;
 mod helper;
+mod hosts;
 mod images;
 mod keeping;
 mod push;
@@ -20,6 +21,7 @@ mod referrers;
 mod transport;
 mod upload;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,11 +32,13 @@ use reqwest::{Method, StatusCode};
 pub use credentials::{Credential, Credentials, Secret};
 pub(super) use endpoint::is_plain_unlisted;
 pub use helper::HelperFault;
+pub use hosts::HostsFault;
 pub use keeping::{KeepError, Keepers};
 
 use self::answer::Answer;
-use self::auth::{Access, Grants};
-use self::clients::Clients;
+use self::auth::Grants;
+use self::clients::{Clients, Tls};
+use self::hosts::{Hosts, Need, first, lists};
 use self::push::Turns;
 use self::referrers::{Wanted, WithoutReferrers};
 use self::transport::{Ask, Call};
@@ -64,6 +68,11 @@ pub struct RegistryOptions {
     /// Whether a referrer that is stored is listed under the fallback tag in any case: for readers that know no referrers
     /// API. Otherwise only where the registry does not list it itself.
     pub lists_by_tag: bool,
+    /// The directories in which containerd's `hosts.toml` of each registry are looked for, in this order. None: every registry
+    /// is asked under its own name alone.
+    pub hosts_dirs: Vec<PathBuf>,
+    /// Whether everything is asked where things are stored, and no mirror: for whoever goes on to change what was read.
+    pub at_origin: bool,
     /// The time that one question may take in total.
     pub host_timeout: Duration,
     /// The time that a connection may take to open.
@@ -78,6 +87,8 @@ impl Default for RegistryOptions {
             insecure: Vec::new(),
             credentials: Credentials::default(),
             lists_by_tag: false,
+            hosts_dirs: Vec::new(),
+            at_origin: false,
             host_timeout: HOST_TIMEOUT,
             connect_timeout: CONNECT_TIMEOUT,
             first_pause: FIRST_PAUSE,
@@ -93,6 +104,7 @@ impl Default for RegistryOptions {
 pub struct Registry {
     options: Arc<RegistryOptions>,
     clients: Arc<Clients>,
+    hosts: Arc<Hosts>,
     grants: Arc<Grants>,
     without_referrers: Arc<WithoutReferrers>,
     turns: Arc<Turns>,
@@ -102,20 +114,30 @@ impl Registry {
     /// Opens nothing yet: clients are made and files are read when they are first needed.
     pub fn new(options: RegistryOptions) -> Self {
         Self {
-            clients: Arc::new(Clients::new(options.connect_timeout)),
+            clients: Arc::new(Clients::new(options.connect_timeout, Tls::default())),
+            hosts: Arc::default(),
             options: Arc::new(options),
             grants: Arc::default(),
             without_referrers: Arc::default(),
             turns: Arc::default(),
         }
     }
+
+    /// The same, asked at the hosts that things are stored at and at no mirror: what is about to be changed must be seen as it
+    /// is there.
+    #[must_use]
+    pub fn at_origin(&self) -> Self {
+        let options = RegistryOptions { at_origin: true, ..RegistryOptions::clone(&self.options) };
+        Self { options: Arc::new(options), ..self.clone() }
+    }
 }
 
 #[async_trait]
 impl Source for Registry {
     async fn resolve(&self, reference: &Reference) -> Result<Descriptor, SourceError> {
-        let call = Call::new(self, reference.repository(), Access::Pull)?;
-        call.in_time(call.resolve(reference)).await
+        let need = if reference.digest().is_some() { Need::Content } else { Need::Name };
+        let calls = Call::to_read(self, reference.repository(), need)?;
+        first(&calls, |call| call.in_time(call.resolve(reference))).await
     }
 
     async fn signatures(
@@ -124,18 +146,18 @@ impl Source for Registry {
         subject: &Descriptor,
         limit: usize,
     ) -> Result<Referrers, SourceError> {
-        let call = Call::new(self, repository, Access::Pull)?;
-        call.in_time(call.referrers(&subject.digest, Wanted::Signatures, limit)).await
+        let calls = Call::to_read(self, repository, Need::Referrers)?;
+        lists(&calls, |call| call.in_time(call.referrers(&subject.digest, Wanted::Signatures, limit))).await
     }
 
     async fn manifest(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Blob, SourceError> {
-        let call = Call::new(self, repository, Access::Pull)?;
-        call.in_time(call.fetch("manifests", descriptor, MAX_MANIFEST_SIZE)).await
+        let calls = Call::to_read(self, repository, Need::Content)?;
+        first(&calls, |call| call.in_time(call.fetch("manifests", descriptor, MAX_MANIFEST_SIZE))).await
     }
 
     async fn blob(&self, repository: &Repository, descriptor: &Descriptor, limit: u64) -> Result<Blob, SourceError> {
-        let call = Call::new(self, repository, Access::Pull)?;
-        call.in_time(call.fetch("blobs", descriptor, limit)).await
+        let calls = Call::to_read(self, repository, Need::Content)?;
+        first(&calls, |call| call.in_time(call.fetch("blobs", descriptor, limit))).await
     }
 }
 
@@ -161,7 +183,7 @@ impl Call<'_> {
         };
         match reference.digest() {
             Some(asked) if *asked != descriptor.digest => Err(SourceError::OtherDigest {
-                place: self.endpoint.name.clone(),
+                place: self.host.endpoint.name.clone(),
                 asked: asked.clone(),
                 got: descriptor.digest,
             }),

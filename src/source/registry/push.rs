@@ -47,7 +47,7 @@ impl Turns {
 #[async_trait]
 impl Sink for Registry {
     async fn push_blob(&self, repository: &Repository, blob: &Blob) -> Result<(), SourceError> {
-        let call = Call::new(self, repository, Access::Push)?;
+        let call = Call::at_origin(self, repository, Access::Push)?;
         call.in_time(call.upload(blob)).await
     }
 
@@ -58,7 +58,7 @@ impl Sink for Registry {
         manifest: &Blob,
         artifact_type: &str,
     ) -> Result<(), SourceError> {
-        let call = Call::new(self, repository, Access::Push)?;
+        let call = Call::at_origin(self, repository, Access::Push)?;
         call.in_time(call.refer(subject, manifest, artifact_type)).await
     }
 
@@ -68,7 +68,7 @@ impl Sink for Registry {
         subject: &Descriptor,
         referrers: &[(&Blob, &str)],
     ) -> Result<(), SourceError> {
-        let call = Call::new(self, repository, Access::Push)?;
+        let call = Call::at_origin(self, repository, Access::Push)?;
         if call.in_time(call.lists_by_itself(&subject.digest)).await? {
             for (manifest, artifact_type) in referrers {
                 self.push_referrer(repository, subject, manifest, artifact_type).await?;
@@ -120,8 +120,8 @@ impl Call<'_> {
     /// Where the registry wants the bytes. On the registry itself: the grant and the bytes go there.
     pub fn upload_url(&self, started: &Answer, digest: &Digest) -> Result<Url, SourceError> {
         let mut url = self.upload_location(started)?;
-        if !self.endpoint.owns(&url) {
-            return Err(self.endpoint.refuse(&url, TargetFault::OtherHost));
+        if !self.host.endpoint.owns(&url) {
+            return Err(self.host.endpoint.refuse(&url, TargetFault::OtherHost));
         }
         url.query_pairs_mut().append_pair("digest", digest.as_str());
         Ok(url)
@@ -163,7 +163,7 @@ impl Call<'_> {
 
     pub fn refused(&self, answer: &Answer, what: &str) -> SourceError {
         if answer.status == StatusCode::NOT_FOUND {
-            return Answer::not_found(&format!("the repository {}", self.repository.path()), &self.endpoint.name);
+            return Answer::not_found(&format!("the repository {}", self.repository.path()), &self.host.endpoint.name);
         }
         answer.unexpected(what)
     }

@@ -30,8 +30,8 @@ use crate::source::limits::{
 };
 use crate::source::{Referrers, SourceError, TargetFault};
 
-/// Which repositories have no referrers API, and until when that is believed. Not which registries: behind one name there
-/// may be several, such as in front of mirrors, and one that answers 404 must not hide what is signed in another.
+/// Which repositories at which hosts have no referrers API, and until when that is believed. Not which hosts: behind one name
+/// there may be several registries, such as in front of mirrors, and one that answers 404 must not hide what is signed in another.
 #[derive(Default)]
 pub(super) struct WithoutReferrers(Mutex<HashMap<String, Instant>>);
 
@@ -120,7 +120,12 @@ impl Call<'_> {
     }
 
     fn has_no_referrers(&self) -> bool {
-        self.registry.without_referrers.knows(&self.repository.to_string())
+        self.registry.without_referrers.knows(&self.place())
+    }
+
+    /// The repository at this host.
+    fn place(&self) -> String {
+        format!("{} {}", self.host.endpoint.key(), self.repository.path())
     }
 
     /// Reads the pages of the referrers API; `false` where there is no such API.
@@ -137,7 +142,7 @@ impl Call<'_> {
                 return Err(self.unknown_repository());
             }
             if page == 0 && is_unsupported(&answer) {
-                self.registry.without_referrers.remember(&self.repository.to_string());
+                self.registry.without_referrers.remember(&self.place());
                 return Ok(false);
             }
             if answer.status != StatusCode::OK {
@@ -163,10 +168,10 @@ impl Call<'_> {
     pub fn next(&self, answer: &Answer) -> Result<Option<Url>, SourceError> {
         let Some(link) = next_link(&answer.headers) else { return Ok(None) };
         let next = answer.url.join(&link).map_err(|_| self.malformed("the link to the next page is no URL"))?;
-        if !self.endpoint.owns(&next) {
-            return Err(self.endpoint.refuse(&next, TargetFault::OtherHost));
+        if !self.host.endpoint.owns(&next) {
+            return Err(self.host.endpoint.refuse(&next, TargetFault::OtherHost));
         }
-        Ok(Some(next))
+        Ok(Some(self.host.endpoint.with_namespace(next)))
     }
 
     /// The index under the fallback tag, where there is one.
@@ -188,7 +193,7 @@ impl Call<'_> {
     }
 
     pub fn unknown_repository(&self) -> SourceError {
-        Answer::not_found(&format!("the repository {}", self.repository.path()), &self.endpoint.name)
+        Answer::not_found(&format!("the repository {}", self.repository.path()), &self.host.endpoint.name)
     }
 }
 

@@ -5,30 +5,33 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{self, HeaderValue};
+use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Registry;
 use super::answer::{Answer, network_error, pause};
 use super::auth::{Access, Grant};
-use super::endpoint::{Endpoint, Route, host_and_port};
+use super::endpoint::{Route, host_and_port};
+use super::hosts::{Host, Need};
 use crate::oci::{Repository, media_type};
-use crate::source::limits::{MAX_ERROR_BODY, MAX_HOST_TIMEOUT, MAX_REDIRECTS};
+use crate::source::limits::{MAX_ERROR_BODY, MAX_HOST_TIMEOUT, MAX_REDIRECTS, MIRROR_TIMEOUT};
 use crate::source::{NetworkFault, SourceError, TargetFault};
 
-/// A question to one repository, with everything that it may use: the registry's address, the access it needs and the
-/// time it has.
+/// A question to one host about one repository, with everything that it may use: the host's address, the access it needs
+/// and the time it has.
 pub(super) struct Call<'a> {
     pub registry: &'a Registry,
     pub repository: &'a Repository,
-    pub endpoint: Endpoint,
+    pub host: Arc<Host>,
     pub access: Access,
     /// The repository of the same registry that a blob is to be taken over from.
     pub mounts_from: Option<&'a Repository>,
+    /// Whether another host is asked where this one fails, so that it is asked once.
+    has_next: bool,
     /// From the question to its answer.
     limit: Duration,
     deadline: Instant,
@@ -91,12 +94,35 @@ impl Ask {
 }
 
 impl<'a> Call<'a> {
-    /// Starts the clock.
-    pub fn new(registry: &'a Registry, repository: &'a Repository, access: Access) -> Result<Self, SourceError> {
-        let endpoint = Endpoint::of(repository, &registry.options.insecure)?;
-        let limit = registry.options.host_timeout.min(MAX_HOST_TIMEOUT);
+    /// A question to read, to each of the hosts that are asked for this, in their order. Starts the clock: one host after the
+    /// other gets its share, so that one that is dead leaves time for the next.
+    pub fn to_read(registry: &'a Registry, repository: &'a Repository, need: Need) -> Result<Vec<Self>, SourceError> {
+        let need = if registry.options.at_origin { Need::Change } else { need };
+        let hosts = registry.hosts.serving(repository.registry(), need, &registry.options, &registry.clients)?;
+        let (start, whole, count) = (Instant::now(), limit(registry), hosts.len());
+        let call = |(before, host): (u32, Arc<Host>)| {
+            let has_next = usize::try_from(before).is_ok_and(|before| before + 1 < count);
+            let limit = if has_next { whole.min(MIRROR_TIMEOUT * (before + 1)) } else { whole };
+            let (access, deadline) = (Access::Pull, start + limit);
+            Self { registry, repository, host, access, mounts_from: None, has_next, limit, deadline }
+        };
+        Ok((0..).zip(hosts).map(call).collect())
+    }
+
+    /// A question to the one host that things are stored at. Starts the clock.
+    pub fn at_origin(registry: &'a Registry, repository: &'a Repository, access: Access) -> Result<Self, SourceError> {
+        let hosts =
+            registry.hosts.serving(repository.registry(), Need::Change, &registry.options, &registry.clients)?;
+        let none = || SourceError::Malformed { host: repository.registry().to_owned(), fault: "it has no host".into() };
+        let host = hosts.into_iter().next().ok_or_else(none)?;
+        Ok(Self { access, ..Self::at(registry, repository, host) })
+    }
+
+    /// A question to this host, which is the only one that can answer it. Starts the clock.
+    pub fn at(registry: &'a Registry, repository: &'a Repository, host: Arc<Host>) -> Self {
+        let (access, limit) = (Access::Pull, limit(registry));
         let deadline = Instant::now() + limit;
-        Ok(Self { registry, repository, endpoint, access, mounts_from: None, limit, deadline })
+        Self { registry, repository, host, access, mounts_from: None, has_next: false, limit, deadline }
     }
 
     /// The same question, with leave to take a blob over from this repository of the same registry.
@@ -132,7 +158,7 @@ impl<'a> Call<'a> {
 
     /// The error that there was no answer in time.
     pub fn late(&self) -> SourceError {
-        SourceError::Timeout { host: self.endpoint.name.clone(), limit: self.limit }
+        SourceError::Timeout { host: self.host.endpoint.name.clone(), limit: self.limit }
     }
 
     /// The time that one question may take.
@@ -142,7 +168,7 @@ impl<'a> Call<'a> {
 
     /// The URL of a path in the repository.
     pub fn url(&self, rest: &str) -> Url {
-        self.endpoint.url(self.repository, rest)
+        self.host.endpoint.url(self.repository, rest)
     }
 
     /// The answer to a request; an error where the registry gives none. What remains are success, 404, and the other
@@ -154,7 +180,7 @@ impl<'a> Call<'a> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if !ask.repeatable {
+            if !ask.repeatable || self.has_next {
                 return Err(error);
             }
             self.wait_to_ask_again(error, tried).await?;
@@ -169,7 +195,7 @@ impl<'a> Call<'a> {
         let Some(wait) = wait.filter(|wait| *wait < self.deadline.saturating_duration_since(Instant::now())) else {
             return Err(error);
         };
-        tracing::debug!(registry = %self.endpoint.name, error = %error, ?wait, "asking again");
+        tracing::debug!(registry = %self.host.endpoint.name, error = %error, ?wait, "asking again");
         sleep(wait).await;
         Ok(())
     }
@@ -178,7 +204,7 @@ impl<'a> Call<'a> {
     async fn authorised(&self, ask: &Ask) -> Result<Answer, SourceError> {
         let known = self.registry.grants.find(self);
         let answer = self.follow(ask, known.as_ref()).await?;
-        if answer.status != StatusCode::UNAUTHORIZED || !self.endpoint.owns(&answer.url) {
+        if answer.status != StatusCode::UNAUTHORIZED || !self.host.endpoint.owns(&answer.url) {
             return self.permitted(answer, known.as_ref());
         }
         self.registry.grants.forget(self);
@@ -189,7 +215,7 @@ impl<'a> Call<'a> {
             // The bytes have passed: whoever has them sends them again, with the new grant.
             self.registry.grants.remember(self, grant);
             let source = NetworkFault("the token ended before the bytes were taken".into());
-            return Err(SourceError::Unreachable { host: self.endpoint.name.clone(), broken: true, source });
+            return Err(SourceError::Unreachable { host: self.host.endpoint.name.clone(), broken: true, source });
         }
         let answer = self.follow(ask, Some(&grant)).await?;
         if answer.status != StatusCode::UNAUTHORIZED {
@@ -216,7 +242,7 @@ impl<'a> Call<'a> {
     /// Sends a request, and again to where a redirect leads. The grant stays with the registry: once a redirect has
     /// left it, nothing that follows carries the grant.
     async fn follow(&self, ask: &Ask, grant: Option<&Grant>) -> Result<Answer, SourceError> {
-        let (mut url, mut route) = (ask.url.clone(), self.endpoint.route());
+        let (mut url, mut route) = (ask.url.clone(), self.host.endpoint.route());
         let mut authorization = grant.map(|grant| &grant.authorization);
         for _ in 0..=MAX_REDIRECTS {
             let response = self.once(ask, &url, route, authorization).await?;
@@ -227,20 +253,20 @@ impl<'a> Call<'a> {
                     self.read(response, ask.limit).await
                 };
             };
-            let refuse = |fault| self.endpoint.refuse(&next, fault);
+            let refuse = |fault| self.host.endpoint.refuse(&next, fault);
             // What is read may lie anywhere. Nobody sends this machine to change something at another host, where it may be
             // let in without a word.
             let is_read = matches!(ask.method, Method::GET | Method::HEAD);
-            if !ask.repeatable || !(is_read || self.endpoint.owns(&next)) {
+            if !ask.repeatable || !(is_read || self.host.endpoint.owns(&next)) {
                 return Err(refuse(TargetFault::OtherHost));
             }
-            route = self.endpoint.route_to(&url, &next, &self.registry.options.insecure).map_err(refuse)?;
-            if !self.endpoint.owns(&next) {
+            route = self.host.endpoint.route_to(&url, &next, &self.registry.options.insecure).map_err(refuse)?;
+            if !self.host.endpoint.owns(&next) {
                 authorization = None;
             }
             url = next;
         }
-        Err(self.endpoint.refuse(&url, TargetFault::TooMany))
+        Err(self.host.endpoint.refuse(&url, TargetFault::TooMany))
     }
 
     /// Sends one request.
@@ -251,13 +277,16 @@ impl<'a> Call<'a> {
         route: Route,
         authorization: Option<&HeaderValue>,
     ) -> Result<Response, SourceError> {
-        let client = self.registry.clients.client(route, url.scheme() == "https")?;
-        let mut request = client.request(ask.method.clone(), url.clone());
+        let is_own = self.host.endpoint.owns(url);
+        let client = self.host.clients.client(route, url.scheme() == "https", is_own)?;
+        // What the operator has written for this host is for it alone; what we know better goes over it.
+        let mut headers = if is_own { self.host.headers.clone() } else { HeaderMap::new() };
+        if let Some(authorization) = authorization {
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let mut request = client.request(ask.method.clone(), url.clone()).headers(headers);
         if let Some(accept) = &ask.accept {
             request = request.header(header::ACCEPT, accept);
-        }
-        if let Some(authorization) = authorization {
-            request = request.header(header::AUTHORIZATION, authorization);
         }
         if let Some(first) = ask.range {
             request = request.header(header::RANGE, format!("bytes={first}-"));
@@ -273,7 +302,7 @@ impl<'a> Call<'a> {
             };
         }
         // Other hosts' paths may hold tokens.
-        let path = if self.endpoint.owns(url) { url.path() } else { "" };
+        let path = if is_own { url.path() } else { "" };
         let address = format!("{}://{}{path}", url.scheme(), host_and_port(url));
         tracing::trace!(method = %ask.method, address, "asking");
         request.send().await.map_err(|error| network_error(&self.host(url), &error, self.limit))
@@ -299,8 +328,13 @@ impl<'a> Call<'a> {
 
     /// What messages call the host of an address: the registry by the name that it was asked by.
     pub fn host(&self, url: &Url) -> String {
-        if self.endpoint.owns(url) { self.endpoint.name.clone() } else { host_and_port(url) }
+        if self.host.endpoint.owns(url) { self.host.endpoint.name.clone() } else { host_and_port(url) }
     }
+}
+
+/// The time that one question may take in all.
+fn limit(registry: &Registry) -> Duration {
+    registry.options.host_timeout.min(MAX_HOST_TIMEOUT)
 }
 
 fn lock(body: &Mutex<Option<reqwest::Body>>) -> MutexGuard<'_, Option<reqwest::Body>> {

@@ -23,7 +23,7 @@ use crate::source::{BlobStream, ImageSink, SourceError};
 #[async_trait]
 impl ImageSink for Registry {
     async fn push_stream(&self, repository: &Repository, blob: BlobStream) -> Result<(), SourceError> {
-        let call = Call::new(self, repository, Access::Push)?;
+        let call = Call::at_origin(self, repository, Access::Push)?;
         let moved = Arc::new(AtomicU64::new(0));
         call.while_it_moves(&moved, call.upload_stream(blob.watched(Arc::clone(&moved)))).await
     }
@@ -33,24 +33,24 @@ impl ImageSink for Registry {
         if from.registry() != repository.registry() {
             return Ok(false);
         }
-        let call = Call::new(self, repository, Access::Push)?.mounting(from);
+        let call = Call::at_origin(self, repository, Access::Push)?.mounting(from);
         call.in_time(call.mount(from, blob)).await
     }
 
     async fn push_manifest(&self, repository: &Repository, manifest: &Blob) -> Result<(), SourceError> {
-        let call = Call::new(self, repository, Access::Push)?;
+        let call = Call::at_origin(self, repository, Access::Push)?;
         call.in_time(call.store_manifest(manifest.descriptor().digest.as_str(), manifest)).await
     }
 
     /// What is stored is found by its digest anyway.
     async fn name(&self, repository: &Repository, manifest: &Blob, tag: Option<&Tag>) -> Result<(), SourceError> {
         let Some(tag) = tag else { return Ok(()) };
-        let call = Call::new(self, repository, Access::Push)?;
+        let call = Call::at_origin(self, repository, Access::Push)?;
         call.in_time(call.store_manifest(tag.as_str(), manifest)).await
     }
 
     async fn delete_manifest(&self, repository: &Repository, manifest: &Descriptor) -> Result<(), SourceError> {
-        let call = Call::new(self, repository, Access::Delete)?;
+        let call = Call::at_origin(self, repository, Access::Delete)?;
         call.in_time(call.delete(manifest)).await
     }
 
@@ -60,7 +60,7 @@ impl ImageSink for Registry {
         subject: &Descriptor,
         manifest: &Descriptor,
     ) -> Result<(), SourceError> {
-        let call = Call::new(self, repository, Access::Delete)?;
+        let call = Call::at_origin(self, repository, Access::Delete)?;
         call.in_time(call.delete_referrer(&subject.digest, manifest)).await
     }
 }
@@ -98,7 +98,7 @@ impl Call<'_> {
         match answer.status {
             StatusCode::CREATED => Ok(true),
             StatusCode::ACCEPTED => {
-                if let Some(upload) = self.upload_location(&answer).ok().filter(|url| self.endpoint.owns(url)) {
+                if let Some(upload) = self.upload_location(&answer).ok().filter(|url| self.host.endpoint.owns(url)) {
                     // An upload that stays open is swept by the registry some day.
                     let _ = self.ask(&Ask::new(Method::DELETE, upload, MAX_ERROR_BODY)).await;
                 }
