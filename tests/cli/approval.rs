@@ -344,3 +344,54 @@ async fn whoever_is_killed_does_it_again_and_nothing_is_lost_or_signed_twice() {
     }
     assert!(kills > 0, "nobody was killed before the end");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_names_the_key_and_what_was_signed_is_not_approved_any_more() {
+    let board = Board::new().await;
+    let node = &board.0.node;
+    board.request("").exits(0);
+    refused(&board.approve("mallory"), 1, "approval-not-an-approver");
+    for name in ["ann", "bob", "carl"] {
+        board.approve(name).exits(0);
+    }
+    let shown = node.run(&format!("approvals show {FILE}")).exits(0).stdout;
+    assert!(shown.contains("2 of 2, and 1 more") && shown.contains("  expires     never\n"), "{shown}");
+    board.sign("").exits(0);
+    refused(&board.approve("ann"), 1, "approval-signed-already");
+    let entries = node.run("approvals record -o json").exits(0).json()["entries"].clone();
+    let by = &entries[1]["step"]["refused"]["by"];
+    let shown = node.run("cert show mallory.crt --store mallory -o json").exits(0).json();
+    assert_eq!(by["thumbprint"], shown[0]["thumbprint"], "{entries}");
+    assert!(by["subject"].as_str().unwrap().contains("CN=mallory"), "{entries}");
+    let told = node.run("approvals record").exits(0).stdout;
+    assert!(told.contains("refused    approve [approval-not-an-approver] to CN=mallory"), "{told}");
+    assert!(told.contains("refused    approve [approval-signed-already]\n"), "{told}");
+    node.write_home("other", "not a request");
+    refused(&node.run("approvals show other -o json"), 2, "approval-request-malformed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_signed_once_enough_have_approved_it() {
+    let board = Board::new().await;
+    let node = &board.0.node;
+    node.write_home("list.txt", "content");
+    let ask =
+        format!("blob sign list.txt --media-type text/plain --key release --request {FILE} --request-key rita -o json");
+    node.run(&ask).exits(0);
+    refused(&node.run(&ask), 2, "approval-request-exists");
+    let sign = || board.sign("--output-signature list.txt.jws.sig");
+    refused(&sign(), 1, "approval-quorum-missing");
+    board.approve("ann").exits(0);
+    board.approve("bob").exits(0);
+    refused(&board.sign(""), 2, "arguments-missing");
+    sign().exits(0);
+    node.run("blob policy init --name files --trust-store ca:release --trusted-identity * --global").exits(0);
+    let verify = |file: &str| {
+        node.run(&format!("blob verify {file} --media-type text/plain --signature list.txt.jws.sig -o json"))
+    };
+    // Test certificates name no server to ask about revocation, and need none.
+    let good = verify("list.txt");
+    assert_eq!((good.exit, good.json()["code"].as_str()), (0, Some("admitted")), "{good:?}");
+    node.write_home("other.txt", "something else");
+    verify("other.txt").exits(1);
+}

@@ -233,7 +233,7 @@ async fn a_clock_that_was_set_back_comes_to_light() {
             record.follow(line).unwrap();
         }
         let request = read(&board).request;
-        let step = Step::Refused { request: request.digest(), command: "sign".into(), code: "none".into() };
+        let step = Step::Refused { request: request.digest(), command: "sign".into(), code: "none".into(), by: None };
         let mut text = good.clone();
         text.extend(record.next(step, request.created + SignedDuration::from_mins(minutes)).unwrap());
         text.push(b'\n');

@@ -36,6 +36,7 @@ mod bad_input;
 mod blob;
 mod bounds;
 mod cert;
+mod completion;
 mod copy;
 mod detached;
 mod doctor;

@@ -74,7 +74,13 @@ fn a_file_is_signed_its_policy_begun_and_the_file_verified() {
 fn flags_may_stand_before_the_name_of_the_command() {
     let node = trusting("--global");
     node.run("notation blob --signature-format cose sign list.txt").exits(0);
-    node.run("notation blob verify -d -s list.txt.cose.sig list.txt").exits(0);
+    let told = node.run("notation blob verify -d -s list.txt.cose.sig list.txt").exits(0).stderr;
+    for line in ["msg=Verify signature of media type application/cose\n", "Name:files "] {
+        assert!(told.contains(line), "{line}: {told}");
+    }
+    node.run("notation blob --signature-format jws sign list.txt").exits(0);
+    let told = node.run("notation blob verify -d -s list.txt.jws.sig list.txt").exits(0).stderr;
+    assert!(told.contains("Verify signature of media type application/jose+json\n"), "{told}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::cli::{Output, output};
 use crate::clock;
 use crate::config::{Existing, NotationDir, lock_directory, write_whole};
 use crate::oci::Digest;
-use crate::sign::approval::{APPROVAL_MEDIA_TYPE, Discounted, Person, RequestFile, Step, weigh};
+use crate::sign::approval::{APPROVAL_MEDIA_TYPE, Discounted, Person, RefusedKey, RequestFile, Step, weigh};
 use crate::verify::State;
 
 #[derive(Debug, Args)]
@@ -41,33 +41,44 @@ pub(in crate::cli) async fn run(arguments: Arguments, output: Output) -> Result<
     let file = read_request(&arguments.file)?;
     let board = Board::open(&directory, &file.request.key)?;
     let request = file.request.digest();
-    let approved = approve(&arguments, &directory, &board, file).await;
-    let summary = approved.map_err(|failure| recorded_refusal(&board, &request, failure))?;
+    let mut by = None;
+    let approved = approve(&arguments, &directory, &board, file, &mut by).await;
+    let summary = approved.map_err(|failure| recorded_refusal(&board, &request, by, failure))?;
     output::print(output, &summary, || format!("approved\n{}", summary.text()));
     Ok(Exit::Done)
 }
 
 /// A "no" is a step; what somebody called wrongly, or what could not be told, is none.
-fn recorded_refusal(board: &Board, request: &Digest, failure: Failure) -> Failure {
+fn recorded_refusal(board: &Board, request: &Digest, by: Option<RefusedKey>, failure: Failure) -> Failure {
     match failure.exit {
-        Exit::Denied => recorded(&board.record, request, "approve", failure),
+        Exit::Denied => recorded(&board.record, request, "approve", by, failure),
         _ => failure,
     }
 }
 
+/// `by` is told whose key it is as soon as that is known: a refusal names it, too.
 async fn approve(
     arguments: &Arguments,
     directory: &NotationDir,
     board: &Board,
     file: RequestFile,
+    by: &mut Option<RefusedKey>,
 ) -> Result<Summary, Failure> {
     let now = clock::now();
     let requester = board.requester(&file, now).await?;
+    if board.record.signed(&file.request.digest())?.is_some() {
+        let message = "the signature that this request is for was made already";
+        return Err(refusal("approval-signed-already", message, "see `pratique approvals record`"));
+    }
     let judged = board.approvals(&file, now).await;
     if !arguments.yes {
         confirm(&Summary::of(board, &file.request, &requester, &judged, now))?;
     }
     let key = arguments.key.open(directory)?;
+    *by = key.certificate().map(|certificate| RefusedKey {
+        subject: certificate.subject().to_string(),
+        thumbprint: certificate.thumbprint(),
+    });
     let now = clock::now();
     let envelope = endorse(&key, &file.request, APPROVAL_MEDIA_TYPE, now).await?;
     add(&arguments.file, board, &file, &requester, envelope).await

@@ -15,6 +15,7 @@ use crate::cli::{Output, output};
 use crate::clock;
 use crate::config::KeyUsageError;
 use crate::oci::Digest;
+use crate::remedy::{Code, printable};
 use crate::sign::approval::{Entry, Step};
 
 #[derive(Debug, Subcommand)]
@@ -50,7 +51,11 @@ pub(in crate::cli) async fn run(command: Command, output: Output) -> Result<Exit
 }
 
 async fn show(arguments: Show, output: Output) -> Result<Exit, Failure> {
-    let file = read_request(&arguments.file)?;
+    let file = read_request(&arguments.file).map_err(|failure| match failure.code {
+        // Nothing is refused: the file is not what somebody took it for.
+        Code("approval-request-malformed") => Failure { exit: Exit::Usage, ..failure },
+        _ => failure,
+    })?;
     let board = Board::open(&arguments.notation_dir.open(), &file.request.key)?;
     let now = clock::now();
     let requester = board.requester(&file, now).await?;
@@ -105,7 +110,10 @@ fn line(entry: &Entry) -> String {
             format!("requested  {} with {key} by {requester}", artifact.digest)
         }
         Step::Approved { given, .. } => format!("approved   by {}", given.approver),
-        Step::Refused { command, code, .. } => format!("refused    {command} [{code}]"),
+        Step::Refused { command, code, by, .. } => {
+            let by = by.as_ref().map(|by| format!(" to {}, {}", printable(&by.subject), by.thumbprint));
+            format!("refused    {command} [{code}]{}", by.unwrap_or_default())
+        }
         Step::Signed { approvals, .. } => {
             let approvers: Vec<&str> = approvals.iter().map(|given| given.approver.as_str()).collect();
             format!("signed     approved by {}", approvers.join("; "))

@@ -20,7 +20,7 @@ use super::exit::{Exit, Failure};
 use super::payload::read;
 use crate::oci::Digest;
 use crate::remedy::Remedy;
-use crate::sign::approval::{MAX_REQUEST_FILE, RequestFile, Step};
+use crate::sign::approval::{MAX_REQUEST_FILE, RefusedKey, RequestFile, Step};
 use crate::verify::Problem;
 
 /// The request in a file, well formed and not believed.
@@ -39,9 +39,15 @@ fn refusal(code: &'static str, message: &str, remedy: &str) -> Failure {
 }
 
 /// Writes a refusal down before it is told. A refusal stays one where that fails.
-fn recorded(record: &record::RecordFile, request: &Digest, command: &str, failure: Failure) -> Failure {
+fn recorded(
+    record: &record::RecordFile,
+    request: &Digest,
+    command: &str,
+    by: Option<RefusedKey>,
+    failure: Failure,
+) -> Failure {
     let code = failure.code.as_str().to_owned();
-    let step = Step::Refused { request: request.clone(), command: command.to_owned(), code };
+    let step = Step::Refused { request: request.clone(), command: command.to_owned(), code, by };
     match record.append(step) {
         Ok(()) => failure,
         Err(of_record) => {

@@ -14,10 +14,17 @@ use crate::cli::signing::Asking;
 use crate::cli::{Output, output};
 use crate::clock;
 use crate::config::{Existing, write_whole};
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, DigestAlgorithm};
 use crate::remedy::printable;
 use crate::sign::approval::{REQUEST_MEDIA_TYPE, RequestFile, SigningRequest, Step};
 use crate::sign::{SignError, payload};
+
+/// The hash by which the key that is to sign digests a file.
+pub(in crate::cli) fn hash_of(asking: &Asking) -> Result<DigestAlgorithm, Failure> {
+    let certificate = Board::open(&asking.directory, &asking.key)?.rule.certificate;
+    let key = certificate.public_key().map_err(|error| Failure::of(&error))?;
+    Ok(key.spec().signature_algorithm().hash())
+}
 
 /// Writes a request for a signature of this artifact.
 pub(in crate::cli) async fn write(

@@ -46,7 +46,7 @@ pub(in crate::cli) async fn release(
     }
     let made = make(&board, &file, signing, output).await;
     let Made { signature, step } = made.map_err(|failure| match failure.exit {
-        Exit::Denied => recorded(&board.record, &digest, "sign", failure),
+        Exit::Denied => recorded(&board.record, &digest, "sign", None, failure),
         _ => failure,
     })?;
     match board.record.append_signed(step)? {

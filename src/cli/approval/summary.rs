@@ -90,7 +90,8 @@ impl Summary {
         for (name, value) in user_metadata {
             line("metadata", format!("{name}={value}"));
         }
-        line("good for", expiry_seconds.map_or_else(|| "ever".to_owned(), |seconds| format!("{seconds} s")));
+        let expiry = expiry_seconds.map(|seconds| format!("{seconds} s after it is signed"));
+        line("expires", expiry.unwrap_or_else(|| "never".to_owned()));
         line("asked by", self.requester.clone());
         line("asked at", self.request.created.to_string());
         line("until", self.request.not_after.to_string());
@@ -99,7 +100,13 @@ impl Summary {
                 approval.reason.as_ref().map_or_else(String::new, |reason| format!(", does not count: {reason}"));
             line("approved by", format!("{} at {}{counts}", approval.approver, approval.signed_at));
         }
-        line("approvals", format!("{} of {}", self.counted, self.needed));
+        line(
+            "approvals",
+            match self.counted.checked_sub(self.needed) {
+                Some(more) if more > 0 => format!("{0} of {0}, and {more} more", self.needed),
+                _ => format!("{} of {}", self.counted, self.needed),
+            },
+        );
         for approver in &self.missing {
             line("may approve", approver.clone());
         }

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{describe_file, format_of, is_stdin};
+use crate::cli::approval::request::{hash_of, write as write_request};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::signing::{Signature, Signing, SigningArguments, Stamped};
 use crate::cli::{Output, output};
@@ -32,11 +33,25 @@ pub(in crate::cli) struct Arguments {
     /// Replace a signature that is there already.
     #[arg(long)]
     force: bool,
+    /// Sign nothing, and write a request to this file: others approve it with `pratique approve`, and `pratique sign --approved
+    /// FILE --output-signature NAME.jws.sig` makes the signature.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["signature", "signature_directory", "force", "plugin", "plugin_config", "timestamp_url", "key_certificates", "approval_timeout"])]
+    request: Option<PathBuf>,
+    /// The key of who asks, by its name in `signingkeys.json`; the default key without it.
+    #[arg(long, value_name = "NAME", requires = "request")]
+    request_key: Option<String>,
     #[command(flatten)]
     signing: SigningArguments,
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
+    if let Some(request) = &arguments.request {
+        let asking = arguments.signing.ask(arguments.request_key.as_deref())?;
+        check_media_type(&arguments.media_type)?;
+        let blob = describe_file(&arguments.file, hash_of(&asking)?, &arguments.media_type)?;
+        write_request(request, asking, blob, None, output).await?;
+        return Ok(Exit::Done);
+    }
     let signing = arguments.signing.open()?;
     let existing = if arguments.force { Existing::Replace } else { Existing::Keep };
     let directory = arguments.signature_directory.as_deref();
@@ -64,14 +79,18 @@ pub(in crate::cli) struct Made {
 
 /// Signs the file as it is now: it is read once, by the hash of the key.
 pub(in crate::cli) async fn make(file: &Path, media_type: &str, signing: &Signing) -> Result<Made, Failure> {
-    if !media_type::is_well_formed(media_type) {
-        let message = format!("`{media_type}` is not a media type");
-        let remedy = Some("write a type such as text/plain".to_owned());
-        return Err(Failure { remedy, ..Failure::usage("media-type-malformed", message) });
-    }
+    check_media_type(media_type)?;
     let blob = describe_file(file, signing.key.algorithm()?.hash(), media_type)?;
     let Signature { signed, timestamp: stamped, warnings } = signing.sign(&blob).await?;
     Ok(Made { blob, envelope: signed.envelope.bytes().to_vec(), stamped, warnings })
+}
+
+fn check_media_type(media_type: &str) -> Result<(), Failure> {
+    if media_type::is_well_formed(media_type) {
+        return Ok(());
+    }
+    let message = format!("`{media_type}` is not a media type");
+    Err(Failure::usage("media-type-malformed", message).hint("write a type such as text/plain"))
 }
 
 /// Puts an envelope at this path, whole or not at all.

@@ -21,13 +21,20 @@ pub(super) struct Account<'a> {
     chain: Vec<Certificate>,
     /// The media type of that signature.
     media_type: &'static str,
+    /// Whether it is the signature of a file.
+    is_blob: bool,
 }
 
 impl<'a> Account<'a> {
     pub(super) fn new(trust: &'a Trust, good: Option<&Envelope>) -> Self {
         let certificates = good.iter().flat_map(|envelope| envelope.certificates().iter());
         let chain = certificates.filter_map(|der| Certificate::from_der(der).ok()).collect();
-        Self { trust, chain, media_type: good.map_or("", |envelope| envelope.format().media_type()) }
+        Self { trust, chain, media_type: good.map_or("", |envelope| envelope.format().media_type()), is_blob: false }
+    }
+
+    /// The same of a file's signature, whose media type is known by its name.
+    pub(super) fn of_blob(trust: &'a Trust, good: Option<&Envelope>, media_type: &'static str) -> Self {
+        Self { media_type, is_blob: true, ..Self::new(trust, good) }
     }
 
     /// A line for each check of the good signature that failed and was only to be recorded.
@@ -44,9 +51,18 @@ impl<'a> Account<'a> {
 
     /// Tells every step of every signature.
     pub(super) fn log(&self, verdict: &Verdict) {
-        tracing::debug!("Check verification level against artifact {}", verdict.reference);
+        if self.is_blob {
+            tracing::debug!("Verify signature of media type {}", self.media_type);
+        } else {
+            tracing::debug!("Check verification level against artifact {}", verdict.reference);
+        }
         let Some(statement) = self.statement(verdict) else { return };
-        tracing::info!("Trust policy configuration: statement {:?}, level {}", statement.name(), statement.level());
+        // As Go writes a structure: scripts look for the name in it.
+        tracing::info!(
+            "Trust policy configuration: &{{Name:{} SignatureVerification:{{VerificationLevel:{}}}}}",
+            statement.name(),
+            statement.level()
+        );
         if verdict.code.as_str() == "verification-skipped" {
             tracing::debug!("Skipping signature verification");
         }
@@ -63,11 +79,13 @@ impl<'a> Account<'a> {
         if let Some(digest) = &report.digest {
             tracing::info!("Processing signature with manifest digest {digest}");
         }
-        tracing::debug!(
-            "Verify signature against artifact {artifact} referenced as {} in signature media type {}",
-            verdict.reference,
-            if outcome.decisive().is_none() { self.media_type } else { "" }
-        );
+        if !self.is_blob {
+            tracing::debug!(
+                "Verify signature against artifact {artifact} referenced as {} in signature media type {}",
+                verdict.reference,
+                if outcome.decisive().is_none() { self.media_type } else { "" }
+            );
+        }
         for finding in &outcome.findings {
             if matches!(finding.state, State::NotReached | State::Skipped) {
                 continue;

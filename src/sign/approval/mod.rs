@@ -12,7 +12,7 @@ mod record;
 mod request;
 
 pub use quorum::{Approval, Approved, Discounted, Person, QuorumRefusal, QuorumRule, check_time, decide, weigh};
-pub use record::{BrokenRecord, Entry, GivenApproval, MAX_ENTRY, Record, Step};
+pub use record::{BrokenRecord, Entry, GivenApproval, MAX_ENTRY, Record, RefusedKey, Step};
 pub use request::{
     APPROVAL_MEDIA_TYPE, InvalidRequest, MAX_APPROVALS, MAX_REQUEST_FILE, REQUEST_MEDIA_TYPE, RequestFile,
     SigningRequest,

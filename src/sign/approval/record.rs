@@ -54,6 +54,9 @@ pub enum Step {
         command: String,
         /// The code of the refusal.
         code: String,
+        /// Whose key it was refused to, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<RefusedKey>,
     },
     /// The signature was made. It is kept here: a request is good for one signature, however often it is asked for.
     Signed {
@@ -70,6 +73,16 @@ pub enum Step {
         /// The envelope, in base64.
         envelope: String,
     },
+}
+
+/// A key that something was refused to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RefusedKey {
+    /// The subject of its certificate.
+    pub subject: String,
+    /// The thumbprint of its certificate.
+    pub thumbprint: String,
 }
 
 /// An approval, as the record knows it.
@@ -225,7 +238,12 @@ mod tests {
     }
 
     fn refused(request: &str) -> Step {
-        Step::Refused { request: Digest::sha256(request.as_bytes()), command: "sign".into(), code: "none".into() }
+        Step::Refused {
+            request: Digest::sha256(request.as_bytes()),
+            command: "sign".into(),
+            code: "none".into(),
+            by: None,
+        }
     }
 
     fn signed() -> Step {

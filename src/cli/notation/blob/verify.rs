@@ -55,7 +55,7 @@ pub(in super::super) fn run(parsed: &Parsed) -> Said {
         let witnesses = Witnesses { responders: &servers, plugins: &plugins };
         let verdict = examine_blob(witnesses, &trust, question, clock::now()).await;
         let envelope = signature.as_ref().ok();
-        let told = Account::new(&trust, envelope);
+        let told = Account::of_blob(&trust, envelope, format.media_type());
         told.log(&verdict);
         match verdict.answer() {
             Answer::Admit => {
