@@ -10,8 +10,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, fsync, linkat, mkdirat, openat, renameat, renameat_with, statat,
-    unlinkat,
+    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, linkat, mkdirat, openat,
+    renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -39,6 +39,15 @@ pub fn put(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> io::Resu
     new.file().write_all(bytes)?;
     new.file().sync_all()?;
     new.settle(name, existing)?.sync()
+}
+
+/// Who else may have a lock on the same directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Those that share it.
+    Shared,
+    /// Nobody.
+    Exclusive,
 }
 
 /// A directory that is open.
@@ -99,7 +108,7 @@ impl Directory {
 
     /// A new file in it, which has no name of its own yet.
     pub fn create(self, mode: u32) -> io::Result<NewFile> {
-        let mut random = [0; 16];
+        let mut random = [0; TEMPORARY_BYTES];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("the system gives no random numbers"))?;
         let temporary = format!(".{}.part", hex::encode(random));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -107,10 +116,44 @@ impl Directory {
         Ok(NewFile { directory: Some(self), temporary, file })
     }
 
+    /// Tries to lock it against those that lock it, too; whether it did. The lock goes with the value. One that this value has
+    /// already is changed, and lost where that cannot be.
+    pub fn try_lock(&self, lock: Lock) -> io::Result<bool> {
+        let operation = match lock {
+            Lock::Shared => FlockOperation::NonBlockingLockShared,
+            Lock::Exclusive => FlockOperation::NonBlockingLockExclusive,
+        };
+        match flock(&self.0, operation) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The names of what is in it, at most so many. Those that are no text are left out.
+    pub fn names(&self, most: usize) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.0)?.take(most) {
+            let name = entry?.file_name().to_str().map(str::to_owned);
+            names.extend(name.ok().filter(|name| name != "." && name != ".."));
+        }
+        Ok(names)
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(fsync(&self.0)?)
     }
 }
+
+/// Whether a new file may have this name before it has its own.
+pub fn is_temporary(name: &str) -> bool {
+    let random = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part"));
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    random.is_some_and(|random| random.len() == 2 * TEMPORARY_BYTES && random.bytes().all(is_digit))
+}
+
+/// How many random bytes make the name of a file that has none yet: too many to be foreseen.
+const TEMPORARY_BYTES: usize = 16;
 
 /// Whether it failed because a link stood where none is followed.
 pub fn is_link(error: &io::Error) -> bool {

@@ -144,6 +144,10 @@ pub const MAX_LAYOUT_MANIFESTS: usize = 10_000;
 /// dozen layers that an image has, and as much again.
 pub const MAX_LAYOUT_CONTENT: usize = 250_000;
 
+/// How long a layout is waited for that somebody else has. A deletion takes as long as some thousand files take to be read; a
+/// copy may take hours, and whoever wants to delete meanwhile had better know.
+pub const MAX_LAYOUT_WAIT: Duration = Duration::from_secs(30);
+
 /// How many indexes may lie within each other, `index.json` included. Images for several platforms need 2, and tools
 /// that wrap an image once more 3.
 pub const MAX_LAYOUT_DEPTH: usize = 8;

@@ -233,3 +233,42 @@ async fn a_name_of_any_form_keeps_an_image_in_a_layout() {
         }
     }
 }
+
+/// How many layers two images have in common: enough for a copy to take about as long as a removal.
+const SHARED_LAYERS: usize = 40;
+/// How often both are tried at once.
+const ROUNDS: usize = 12;
+
+/// An image of the scene's registry with those layers.
+fn layered(scene: &Scene, tag: &str) -> Vec<u8> {
+    let layer = |number: usize| {
+        let bytes = format!("layer {number}");
+        scene.registry.put_blob(REPOSITORY, bytes.as_bytes());
+        json!(Descriptor::of("application/vnd.oci.image.layer.v1.tar", bytes.as_bytes()))
+    };
+    let mut image: Value = serde_json::from_slice(&registry::image(tag)).unwrap();
+    image["layers"] = (0..SHARED_LAYERS).map(layer).collect();
+    let image = image.to_string().into_bytes();
+    scene.registry.put_manifest(REPOSITORY, Some(tag), media_type::IMAGE_MANIFEST, &image);
+    image
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_takes_nothing_away_that_a_copy_into_the_layout_is_about_to_need() {
+    let scene = Scene::new().await;
+    scene.registry.put_blob(REPOSITORY, b"{}");
+    layered(&scene, "old");
+    layered(&scene, "new");
+    let copy = |from: &str, to: &str| scene.node.run(&format!("copy {from} {to}"));
+    let of_registry = |tag: &str| format!("{}/{REPOSITORY}:{tag}", scene.registry.host());
+    for round in 0..ROUNDS {
+        let layout = format!("oci-layout:shared-{round}");
+        copy(&of_registry("old"), &format!("{layout}:old")).exits(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| copy(&of_registry("new"), &format!("{layout}:new")).exits(0));
+            scope.spawn(|| scene.node.run(&format!("rm --yes {layout}:old")).exits(0));
+        });
+        // What is there is whole: it can be taken elsewhere.
+        copy(&format!("{layout}:new"), &format!("oci-layout:taken-{round}:new")).exits(0);
+    }
+}

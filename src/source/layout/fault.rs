@@ -55,6 +55,9 @@ pub enum LayoutFault {
     /// A link, which would have something written or deleted elsewhere.
     #[error("`{0}` is a link, or lies behind one: nothing is written or deleted there")]
     Linked(String),
+    /// Somebody else has it, and does not let go.
+    #[error("somebody else is writing to it, or deleting from it")]
+    Busy,
     /// Content that is not what its name says.
     #[error("it is damaged")]
     Damaged {
@@ -91,6 +94,7 @@ impl Remedy for LayoutFault {
             Self::Unreadable { .. } => "layout-unreadable",
             Self::Unwritable { .. } => "layout-unwritable",
             Self::Linked(_) => "layout-linked",
+            Self::Busy => "layout-busy",
             Self::Damaged { .. } => "layout-damaged",
             Self::Archive { source } => return source.code(),
             Self::AmbiguousTag(_) => "layout-tag-ambiguous",
@@ -113,6 +117,7 @@ impl Remedy for LayoutFault {
             }
             Self::Archive { source } => return source.remedy(),
             Self::Linked(_) => "copy the image into a new layout, and work on that one".into(),
+            Self::Busy => "wait until the other command has ended, and try again".into(),
             Self::AmbiguousTag(_) => "name the manifest by its digest".into(),
             Self::SeveralImages => "name the image by its tag or its digest".into(),
             Self::TooManyManifests | Self::TooDeep => "copy the image into a layout of its own".into(),

@@ -16,6 +16,7 @@ mod deleting;
 mod docker;
 mod fault;
 mod files;
+mod holding;
 mod images;
 mod index;
 mod listing;
@@ -29,6 +30,7 @@ mod writing;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -38,6 +40,7 @@ pub use new_archive::NewArchive;
 pub use store::SignatureStore;
 
 use self::files::Files;
+use self::holding::Hold;
 use self::listing::Wanted;
 use self::walk::Walk;
 use super::archive::Archive;
@@ -59,6 +62,7 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 pub struct Layout {
     path: PathBuf,
     files: Files,
+    hold: Arc<Hold>,
 }
 
 /// The file `oci-layout`.
@@ -71,7 +75,7 @@ struct VersionFile {
 impl Layout {
     /// The layout in this directory, whose version is one that can be read.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, SourceError> {
-        let layout = Self { path: path.into(), files: Files::Directory };
+        let layout = Self::at(path.into(), Files::Directory);
         layout.check_version().await?;
         Ok(layout)
     }
@@ -84,7 +88,7 @@ impl Layout {
             let source = LayoutFault::Archive { source };
             SourceError::Layout { path: path.clone(), source }
         })?;
-        let layout = Self { path, files: Files::Archive(opened) };
+        let layout = Self::at(path, Files::Archive(opened));
         layout.check_version().await?;
         Ok(layout)
     }
@@ -99,11 +103,17 @@ impl Layout {
         }
     }
 
-    /// The layout in this directory, which is made where there is none: to be written to.
+    /// The layout in this directory, which is made where there is none: to be written to. Nobody deletes from it until it is
+    /// dropped.
     pub async fn create(path: impl Into<PathBuf>) -> Result<Self, SourceError> {
-        let path = path.into();
-        writing::prepare(&path).await?;
-        Self::open(path).await
+        let layout = Self::at(path.into(), Files::Directory);
+        layout.prepare().await?;
+        layout.check_version().await?;
+        Ok(layout)
+    }
+
+    fn at(path: PathBuf, files: Files) -> Self {
+        Self { path, files, hold: Arc::default() }
     }
 
     /// The directory or the archive.

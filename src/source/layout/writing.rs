@@ -17,17 +17,18 @@ use crate::files::{Directory, Existing, write_whole};
 use crate::oci::{Blob, Descriptor, Digest, Repository, Tag};
 use crate::source::{BlobStream, ImageSink, Images as _, Sink, SourceError};
 
-/// Makes an empty layout where there is none. `oci-layout` comes last: a directory that has it is a layout.
-pub(super) async fn prepare(path: &Path) -> Result<(), SourceError> {
-    let path = path.to_owned();
-    let fault = |source| SourceError::Layout { path: path.clone(), source: index::not_written(BLOBS, source) };
-    let directory = path.clone();
-    let preparing = tokio::task::spawn_blocking(move || prepare_now(&directory));
-    preparing.await.map_err(io::Error::other).and_then(|done| done).map_err(fault)
+impl Layout {
+    /// Makes an empty layout where there is none, and keeps deleters away. `oci-layout` comes last: a directory that has it is
+    /// a layout.
+    pub(super) async fn prepare(&self) -> Result<(), SourceError> {
+        let unwritable = |source| self.unwritable(BLOBS, source);
+        self.beside(|layout| fs::create_dir_all(&layout.path)).await.map_err(unwritable)?;
+        self.share().await?;
+        self.beside(|layout| prepare_now(&layout.path)).await.map_err(unwritable)
+    }
 }
 
 fn prepare_now(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)?;
     Directory::open(path)?.make(BLOBS)?;
     if !path.join(INDEX_FILE).try_exists()? {
         write_whole(&path.join(INDEX_FILE), index::empty().to_string().as_bytes(), Existing::Replace)?;
@@ -91,6 +92,7 @@ impl ImageSink for Layout {
     }
 
     async fn name(&self, _repository: &Repository, manifest: &Blob, tag: Option<&Tag>) -> Result<(), SourceError> {
+        self.share().await?;
         let (entry, tag) = (manifest.descriptor().bare(), tag.cloned());
         let change = move |entries: &mut Vec<_>| match tag {
             Some(tag) => index::tag(entries, &entry, &tag),
@@ -100,6 +102,7 @@ impl ImageSink for Layout {
     }
 
     async fn delete_manifest(&self, _repository: &Repository, manifest: &Descriptor) -> Result<(), SourceError> {
+        let _alone = self.alone().await?;
         if !self.holds(manifest).await? {
             return Err(self.lacks(manifest.digest.as_str()));
         }
@@ -112,6 +115,7 @@ impl ImageSink for Layout {
         subject: &Descriptor,
         manifest: &Descriptor,
     ) -> Result<(), SourceError> {
+        let _alone = self.alone().await?;
         self.unlist(&subject.digest, manifest).await?;
         self.delete(manifest).await
     }
@@ -124,7 +128,7 @@ impl Layout {
     }
 
     async fn store_stream(&self, mut blob: BlobStream) -> Result<(), SourceError> {
-        self.check_writable()?;
+        self.share().await?;
         if self.keeps(blob.descriptor()).await? {
             return Ok(());
         }
