@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use super::Pair;
+use super::pair::Pair;
 use crate::node::Node;
 use crate::notation::policy;
 use crate::tools::tool;
