@@ -17,7 +17,7 @@ mod names;
 mod reconcile;
 mod run;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,15 +1,61 @@
-//! What the tests of this folder share: images made of a word, and a containerd that holds them.
+//! What tests of the gates share: a judge that opens one repository, images made of a word, and a containerd that holds them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use crate::oci::{Blob, Descriptor, Digest, media_type};
-use crate::source::SourceError;
+use super::{Bounds, CacheOptions, Judge};
+use crate::oci::{Blob, Descriptor, Digest, Reference, Repository, media_type};
+use crate::policy::{Policy, Trust};
 use crate::source::containerd::{Change, Holdings, Stored};
+use crate::source::{Referrers, Source, SourceError};
+
+/// An image that is admitted without a signature under [`OPENS`], and one for which that policy says nothing.
+pub const OPEN: &str = "registry.example/open:v1";
+pub const SHUT: &str = "registry.example/shut:v1";
+/// A policy that opens one repository.
+pub const OPENS: &str = r#"{"version": "1.0", "trustPolicies": [
+    {"name": "open", "registryScopes": ["registry.example/open"], "signatureVerification": {"level": "skip"}}]}"#;
+
+/// A judge under this policy, whose store `ca:acme` is there and holds nobody.
+pub fn judge(policy: &str, source: Arc<dyn Source>) -> Judge {
+    let stores = BTreeMap::from([("ca:acme".parse().unwrap(), Ok(Vec::new()))]);
+    let trust = Trust::new(Policy::parse(policy.as_bytes()).unwrap(), stores, "test".into());
+    let minute = Duration::from_secs(60);
+    let bounds = Bounds { total_timeout: minute, max_signatures: 10, envelope_size: 1024 * 1024 };
+    let cache = CacheOptions { max_age: minute, denied_for: minute, capacity: 100 };
+    Judge::new(Arc::new(trust), source, bounds, cache)
+}
+
+/// A registry without signatures, and without anything else.
+pub struct NoSignatures;
+
+#[async_trait]
+impl Source for NoSignatures {
+    async fn resolve(&self, reference: &Reference) -> Result<Descriptor, SourceError> {
+        Err(not_found(reference.to_string()))
+    }
+
+    async fn signatures(&self, _: &Repository, _: &Descriptor, _: usize) -> Result<Referrers, SourceError> {
+        Ok(Referrers::default())
+    }
+
+    async fn manifest(&self, _: &Repository, descriptor: &Descriptor) -> Result<Blob, SourceError> {
+        Err(not_found(descriptor.digest.to_string()))
+    }
+
+    async fn blob(&self, _: &Repository, descriptor: &Descriptor, _: u64) -> Result<Blob, SourceError> {
+        Err(not_found(descriptor.digest.to_string()))
+    }
+}
+
+fn not_found(what: String) -> SourceError {
+    SourceError::NotFound { what, place: "the test".into() }
+}
 
 /// The descriptor of a layer with this text.
 pub fn layer(text: &str) -> Descriptor {
@@ -143,8 +189,7 @@ impl Holdings for Store {
     async fn read(&self, namespace: &str, digest: &Digest, limit: u64) -> Result<Vec<u8>, SourceError> {
         self.answers()?;
         let held = self.held.lock().unwrap();
-        let missing = || SourceError::NotFound { what: digest.to_string(), place: "the test".into() };
-        let held = held.get(&(namespace.to_owned(), digest.clone())).ok_or_else(missing)?;
+        let held = held.get(&(namespace.to_owned(), digest.clone())).ok_or_else(|| not_found(digest.to_string()))?;
         let bytes: Vec<u8> = held.bytes.iter().copied().take(usize::try_from(limit).unwrap()).collect();
         self.read.fetch_add(bytes.len(), Ordering::Relaxed);
         Ok(bytes)

@@ -8,22 +8,18 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
-use super::super::run::{Made, RunOptions};
-use super::super::testing::{Store, image_of, layer};
-use super::super::{Bounds, CacheOptions, Inventory, LocalImages, Places};
+use super::super::Inventory;
+use super::super::run::Made;
+use super::super::run::testing::OPTIONS;
+use super::super::testing::{self, NoSignatures, OPEN, OPENS, SHUT, Store, image_of, layer};
 use super::*;
-use crate::oci::{Blob, Repository};
-use crate::policy::{ImageVolumes, Policy, SandboxImage, Trust, WithoutImage};
+use crate::oci::Blob;
 use crate::remedy::Remedy as _;
 use crate::rootfs::{DiffIds, Mount, Origin, Unpacked};
+use crate::source::SourceError;
 use crate::source::containerd::{Change, Container, Plugin, SCRATCH_PREFIX, Snapshot, Stored};
-use crate::source::{Referrers, Source, SourceError};
 
 const NS: &str = "default";
-const OPEN: &str = "registry.example/open:v1";
-const SHUT: &str = "registry.example/shut:v1";
-const POLICY: &str = r#"{"version": "1.0", "trustPolicies": [
-    {"name": "open", "registryScopes": ["registry.example/open"], "signatureVerification": {"level": "skip"}}]}"#;
 
 /// A containerd that was made up, with directories that are real. A layer is a file with its text as name and content.
 struct Fake {
@@ -163,33 +159,6 @@ impl Scratches for Fake {
     }
 }
 
-struct NoSignatures;
-
-#[async_trait]
-impl Source for NoSignatures {
-    async fn resolve(&self, _: &Reference) -> Result<Descriptor, SourceError> {
-        panic!("nothing is resolved")
-    }
-    async fn signatures(&self, _: &Repository, _: &Descriptor, _: usize) -> Result<Referrers, SourceError> {
-        Ok(Referrers::default())
-    }
-    async fn manifest(&self, _: &Repository, _: &Descriptor) -> Result<Blob, SourceError> {
-        panic!("there is none")
-    }
-    async fn blob(&self, _: &Repository, _: &Descriptor, _: u64) -> Result<Blob, SourceError> {
-        panic!("there is none")
-    }
-}
-
-const OPTIONS: RunOptions = RunOptions {
-    local: LocalImages { scope: None, places: Places::ThisNode },
-    places: Places::Everywhere,
-    without_image: WithoutImage::Deny,
-    builder_namespaces: Vec::new(),
-    sandbox: SandboxImage::Verify,
-    image_volumes: ImageVolumes::Verify,
-};
-
 /// A node with an image of two layers, `base` and `top`, that was unpacked unwatched.
 struct Scene {
     _dir: tempfile::TempDir,
@@ -222,11 +191,7 @@ impl Scene {
             hangs,
             ledger: Arc::clone(&ledger),
         });
-        let trust = Trust::new(Policy::parse(POLICY.as_bytes()).unwrap(), BTreeMap::new(), "test".into());
-        let minute = Duration::from_secs(60);
-        let bounds = Bounds { total_timeout: minute, max_signatures: 10, envelope_size: 1024 };
-        let cache = CacheOptions { max_age: minute, denied_for: minute, capacity: 100 };
-        let judge = Judge::new(Arc::new(trust), Arc::new(NoSignatures), bounds, cache);
+        let judge = testing::judge(OPENS, Arc::new(NoSignatures));
         let inventory = Arc::new(Inventory::new(store));
         let gate = RunGate::new(Arc::clone(&containerd) as Arc<dyn Made>, inventory, Arc::clone(&ledger), OPTIONS);
         let enroller = Enroller::new(gate, Arc::clone(&containerd) as Arc<dyn Workshop>, Arc::clone(&ledger));

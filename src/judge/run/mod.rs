@@ -354,4 +354,6 @@ pub(super) fn image_for_people(record: &ImageRecord) -> String {
 }
 
 #[cfg(test)]
+pub(super) mod testing;
+#[cfg(test)]
 mod tests;

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::testing::{Store, index, layer, manifest};
-use super::super::{Bounds, CacheOptions};
+use super::super::testing::{self, Store, index, layer, manifest};
 use super::*;
 use crate::oci::{Blob, Reference};
-use crate::policy::{Policy, Trust};
 use crate::source::{Referrers, Source};
 
 const NS: &str = "default";
@@ -62,14 +60,9 @@ impl Scene {
     }
 
     fn under(policy: &str, options: UnpackOptions) -> Self {
-        let stores = BTreeMap::from([("ca:acme".parse().unwrap(), Ok(Vec::new()))]);
-        let trust = Trust::new(Policy::parse(policy.as_bytes()).unwrap(), stores, "test".into());
-        let minute = Duration::from_secs(60);
-        let bounds = Bounds { total_timeout: minute, max_signatures: 10, envelope_size: 1024 };
-        let cache = CacheOptions { max_age: minute, denied_for: minute, capacity: 100 };
         let store = Arc::new(Store::default());
         let inventory = Arc::new(Inventory::new(Arc::clone(&store) as Arc<dyn crate::source::containerd::Holdings>));
-        let judge = Judge::new(Arc::new(trust), Arc::new(Empty), bounds, cache);
+        let judge = testing::judge(policy, Arc::new(Empty));
         let judge = judge.looking_first_in(vec![Arc::clone(&inventory) as Arc<dyn Source>]);
         Self { store, judge, gate: UnpackGate::new(inventory, options) }
     }
