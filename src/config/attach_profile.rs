@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::file::{self, FileError};
+use super::file::FileError;
+use super::toml_file::{self, TomlFileError, TomlText};
 use crate::oci::Repository;
 use crate::policy::{Action, TrustStore};
 use crate::remedy::{Code, Remedy, excerpt, printable};
@@ -63,24 +64,9 @@ impl RevocationChoice {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AttachProfileError {
-    /// The file cannot be read.
-    #[error("cannot read the profiles in {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What stands in the way.
-        source: FileError,
-    },
-    /// The file is not TOML, or says something that does not exist.
-    #[error("{}:{line}: {message}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// What is wrong.
-        message: String,
-    },
+    /// The file with the profiles cannot be used.
+    #[error(transparent)]
+    File(#[from] TomlFileError),
     /// Nobody is trusted by it.
     #[error("the profile `{0}` names no trust store, or no trusted identity")]
     TrustsNobody(String),
@@ -115,8 +101,8 @@ const MAX_TOLD: usize = 20;
 impl Remedy for AttachProfileError {
     fn code(&self) -> Code {
         Code(match self {
-            Self::Unreadable { .. } => "profile-unreadable",
-            Self::Invalid { .. } | Self::TrustsNobody(_) => "profile-invalid",
+            Self::File(TomlFileError::Unreadable { .. }) => "profile-unreadable",
+            Self::File(TomlFileError::Invalid { .. }) | Self::TrustsNobody(_) => "profile-invalid",
             Self::TestKeysAnywhere(_) | Self::SharedStore { .. } => "profile-test-keys",
             Self::Unknown { .. } => "profile-unknown",
         })
@@ -124,11 +110,10 @@ impl Remedy for AttachProfileError {
 
     fn remedy(&self) -> Option<String> {
         Some(match self {
-            Self::Unreadable { source: FileError::Absent, .. } => {
+            Self::File(TomlFileError::Unreadable { source: FileError::Absent, .. }) => {
                 "write the profiles there, or name their file with `--profiles`".into()
             }
-            Self::Unreadable { source, .. } => return source.remedy(),
-            Self::Invalid { path, .. } => format!("mend {}", path.display()),
+            Self::File(fault) => return fault.remedy(),
             Self::TrustsNobody(_) => {
                 "give it both; `trusted_identities = [\"*\"]` is every signer below the anchors".into()
             }
@@ -155,9 +140,8 @@ impl AttachProfile {
     /// looked at: what one of them must not say depends on the others.
     pub fn load(file: Option<&Path>, notation_dir: &Path, name: &str) -> Result<Self, AttachProfileError> {
         let path = file.map_or_else(|| notation_dir.join(FILE), Path::to_owned);
-        let bytes = file::read(&path, MAX_FILE_SIZE);
-        let bytes = bytes.map_err(|source| AttachProfileError::Unreadable { path: path.clone(), source })?;
-        let mut document: Document = toml::from_slice(&bytes).map_err(|error| invalid(&path, &bytes, &error))?;
+        let bytes = toml_file::read(&path, MAX_FILE_SIZE)?;
+        let mut document: Document = TomlText { path: &path, bytes: &bytes }.parse()?;
         agree(&document.profiles)?;
         let found = document.profiles.remove(name);
         found.ok_or_else(|| {
@@ -200,12 +184,6 @@ fn agree(profiles: &BTreeMap<String, AttachProfile>) -> Result<(), AttachProfile
 /// Authorities that vouch for the time may well serve both kinds of keys.
 fn signs(store: &TrustStore) -> bool {
     store.kind() != crate::policy::StoreKind::Tsa
-}
-
-fn invalid(path: &Path, text: &[u8], error: &toml::de::Error) -> AttachProfileError {
-    let start = error.span().unwrap_or_default().start;
-    let line = text.get(..start).unwrap_or_default().split(|byte| *byte == b'\n').count();
-    AttachProfileError::Invalid { path: path.to_owned(), line, message: printable(error.message()) }
 }
 
 pub(super) fn trust_stores<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TrustStore>, D::Error> {
@@ -300,7 +278,10 @@ mod tests {
         ] {
             assert_eq!(code(&TEST.replace(right, wrong)), Code("profile-invalid"), "{wrong}");
         }
-        let Err(AttachProfileError::Invalid { line, .. }) = load("\n\nprofiles = 1", "test") else { panic!() };
+        let Err(AttachProfileError::File(TomlFileError::Invalid { line, .. })) = load("\n\nprofiles = 1", "test")
+        else {
+            panic!()
+        };
         assert_eq!(line, 3);
         let nowhere = AttachProfile::load(None, Path::new("/nonexistent"), "test").unwrap_err();
         assert_eq!(nowhere.code(), Code("profile-unreadable"));

@@ -15,7 +15,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::attach_profile::{RevocationChoice, trust_stores};
-use super::file::{self, FileError};
+use super::file::FileError;
+use super::toml_file::{self, TomlFileError, TomlText};
 use super::value;
 use super::{NotationDir, strict_policy};
 use crate::pki::{Certificate, InvalidCertificate};
@@ -66,24 +67,9 @@ pub struct UsageRule {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyUsageError {
-    /// The file, or the certificate that it names, cannot be read.
-    #[error("cannot read {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What stands in the way.
-        source: FileError,
-    },
-    /// The file is not TOML, or says something that does not exist or cannot be.
-    #[error("{}:{line}: {message}", path.display())]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1.
-        line: usize,
-        /// What is wrong.
-        message: String,
-    },
+    /// The file, or the certificate that it names, cannot be used.
+    #[error(transparent)]
+    File(#[from] TomlFileError),
     /// What it names as the key's certificate is none.
     #[error("{} holds no certificate", path.display())]
     Certificate {
@@ -118,8 +104,8 @@ impl KeyUsageError {
 impl Remedy for KeyUsageError {
     fn code(&self) -> Code {
         Code(match self {
-            Self::Unreadable { .. } => "usage-policy-unreadable",
-            Self::Invalid { .. } => "usage-policy-invalid",
+            Self::File(TomlFileError::Unreadable { .. }) => "usage-policy-unreadable",
+            Self::File(TomlFileError::Invalid { .. }) => "usage-policy-invalid",
             Self::Certificate { .. } => "usage-policy-certificate",
             Self::Missing { .. } => "usage-policy-missing",
             Self::Unknown { .. } => "usage-policy-unknown",
@@ -128,11 +114,10 @@ impl Remedy for KeyUsageError {
 
     fn remedy(&self) -> Option<String> {
         Some(match self {
-            Self::Unreadable { source: FileError::Absent, .. } | Self::Certificate { .. } => {
+            Self::File(TomlFileError::Unreadable { source: FileError::Absent, .. }) | Self::Certificate { .. } => {
                 "put the certificate of the key there, leaf first".into()
             }
-            Self::Unreadable { source, .. } => return source.remedy(),
-            Self::Invalid { path, .. } => format!("mend {}", path.display()),
+            Self::File(fault) => return fault.remedy(),
             Self::Missing { path } => format!("write {}, with a table `[keys.NAME]` for the key", path.display()),
             Self::Unknown { .. } => "name a key as its table `[keys.NAME]` does".into(),
         })
@@ -168,20 +153,19 @@ impl NotationDir {
     /// What the directory says about the usage of its keys; nothing where there is no such file.
     pub fn key_usage(&self) -> Result<Option<KeyUsage>, KeyUsageError> {
         let path = self.path().join(FILE);
-        let bytes = match file::read(&path, MAX_FILE_SIZE) {
-            Err(FileError::Absent) => return Ok(None),
-            bytes => bytes.map_err(|source| KeyUsageError::Unreadable { path: path.clone(), source })?,
+        let bytes = match toml_file::read(&path, MAX_FILE_SIZE) {
+            Err(TomlFileError::Unreadable { source: FileError::Absent, .. }) => return Ok(None),
+            bytes => bytes?,
         };
-        let text = Text { path: &path, bytes: &bytes };
-        let document: Document = toml::from_slice(&bytes)
-            .map_err(|error| text.invalid(error.span().unwrap_or_default().start, error.message()))?;
+        let text = TomlText { path: &path, bytes: &bytes };
+        let document: Document = text.parse()?;
         let mut rules: Vec<UsageRule> = Vec::new();
         for (name, rule) in document.keys {
             let start = rule.span().start;
             let rule = self.usage_rule(&text, start, name, rule.get_ref())?;
             if let Some(other) = rules.iter().find(|other| is_same_key(&other.certificate, &rule.certificate)) {
                 let message = format!("`{}` and `{}` are the same key", printable(&other.name), printable(&rule.name));
-                return Err(text.invalid(start, &message));
+                return Err(text.invalid(start, &message).into());
             }
             rules.push(rule);
         }
@@ -198,8 +182,15 @@ impl NotationDir {
         Ok((rule, usage.record))
     }
 
-    fn usage_rule(&self, text: &Text<'_>, at: usize, name: String, rule: &Rule) -> Result<UsageRule, KeyUsageError> {
-        let invalid = |message: &str| text.invalid(at, &format!("the key `{}` {message}", printable(&name)));
+    fn usage_rule(
+        &self,
+        text: &TomlText<'_>,
+        at: usize,
+        name: String,
+        rule: &Rule,
+    ) -> Result<UsageRule, KeyUsageError> {
+        let invalid =
+            |message: &str| KeyUsageError::from(text.invalid(at, &format!("the key `{}` {message}", printable(&name))));
         if rule.approvers.len() > MAX_APPROVERS {
             return Err(invalid(&format!("has more than {MAX_APPROVERS} approvers")));
         }
@@ -263,23 +254,9 @@ fn is_same_key(one: &Certificate, other: &Certificate) -> bool {
 
 /// The first certificate of a file.
 fn leaf(path: &Path) -> Result<Certificate, KeyUsageError> {
-    let bytes = file::read(path, MAX_CERTIFICATE_SIZE);
-    let bytes = bytes.map_err(|source| KeyUsageError::Unreadable { path: path.to_owned(), source })?;
+    let bytes = toml_file::read(path, MAX_CERTIFICATE_SIZE)?;
     let certificates = Certificate::read_all(&bytes);
     let certificates = certificates.map_err(|source| KeyUsageError::Certificate { path: path.to_owned(), source })?;
-    let absent = KeyUsageError::Unreadable { path: path.to_owned(), source: FileError::Absent };
-    certificates.into_iter().next().ok_or(absent)
-}
-
-/// The file's text, to say where something stands in it.
-struct Text<'t> {
-    path: &'t Path,
-    bytes: &'t [u8],
-}
-
-impl Text<'_> {
-    fn invalid(&self, at: usize, message: &str) -> KeyUsageError {
-        let line = self.bytes.get(..at).unwrap_or_default().split(|byte| *byte == b'\n').count();
-        KeyUsageError::Invalid { path: self.path.to_owned(), line, message: printable(message) }
-    }
+    let absent = TomlFileError::Unreadable { path: path.to_owned(), source: FileError::Absent };
+    Ok(certificates.into_iter().next().ok_or(absent)?)
 }

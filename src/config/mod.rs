@@ -13,6 +13,7 @@ mod notation_dir;
 mod signing_keys;
 mod stored_certificates;
 mod strict_policy;
+mod toml_file;
 mod trust_store;
 mod value;
 
@@ -28,4 +29,5 @@ pub use notation_dir::{ImportError, InvalidName, LoadError, NotationDir, PolicyK
 pub use signing_keys::{SigningKey, SigningKeyEntry, SigningKeyError, SigningKeys};
 pub use stored_certificates::{StoredCertificates, names_in};
 pub use strict_policy::strict_policy;
+pub use toml_file::TomlFileError;
 pub use trust_store::{is_certificate_file_name, load as load_trust_store};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::super::file::FileError;
+use super::super::toml_file::line_of;
 use crate::remedy::{Code, Remedy, printable};
 
 /// Why a node's configuration could not be put into force.
@@ -79,7 +80,7 @@ impl Remedy for NodeConfigError {
 /// The TOML library's error, with the line and key it can tell.
 pub(super) fn invalid(path: &Path, text: &[u8], error: toml::de::Error) -> NodeConfigError {
     let span = error.span().unwrap_or_default();
-    let line = text.get(..span.start).unwrap_or_default().split(|byte| *byte == b'\n').count();
+    let line = line_of(text, span.start);
     let message = error.message().to_owned();
     let mut key = key_of(error);
     // A key that does not exist is not counted among the keys that led there: it is the place of the error itself.
