@@ -19,6 +19,7 @@ mod enroll;
 mod exit;
 mod inspect;
 mod install;
+mod judging;
 mod key;
 mod key_access;
 mod ls;

@@ -10,10 +10,8 @@ use clap::Args;
 use tokio::time::Instant;
 
 use super::exit::{Exit, Failure};
-use super::notation_dir::NotationDirArgument;
+use super::judging::JudgingArguments;
 use super::place::{PlaceArguments, Target};
-use super::plugins::PluginArguments;
-use super::revocation::RevocationArguments;
 use super::{Output, output};
 use crate::clock;
 use crate::config::NotationDir;
@@ -53,11 +51,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     places: PlaceArguments,
     #[command(flatten)]
-    revocation: RevocationArguments,
-    #[command(flatten)]
-    plugins: PluginArguments,
-    #[command(flatten)]
-    notation_dir: NotationDirArgument,
+    judging: JudgingArguments,
 }
 
 /// A signature without a registry.
@@ -109,10 +103,9 @@ pub(super) fn unique(
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
-    let directory = arguments.notation_dir.open();
     let user_metadata = metadata(arguments.user_metadata)?;
-    let (servers, plugins) = (arguments.revocation.open(), arguments.plugins.open(&directory)?);
-    let witnesses = Witnesses { responders: &servers, plugins: &plugins };
+    let judging = arguments.judging.open()?;
+    let (directory, witnesses) = (&judging.directory, judging.witnesses());
     let verdict = match (arguments.image, arguments.detached) {
         (Some(image), _) => {
             let bounds = Bounds {
@@ -121,9 +114,9 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
                 envelope_size: DEFAULT_ENVELOPE_SIZE,
             };
             let asked = Asked { image, platform: arguments.platform, scope: arguments.scope, user_metadata };
-            in_place(asked, bounds, arguments.places, witnesses, &directory).await?
+            in_place(asked, bounds, arguments.places, witnesses, directory).await?
         }
-        (None, detached) => beside(detached, &user_metadata, witnesses, &directory).await?,
+        (None, detached) => beside(detached, &user_metadata, witnesses, directory).await?,
     };
     output::verdict(output, &verdict);
     Ok(verdict.answer().into())

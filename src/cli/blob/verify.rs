@@ -6,13 +6,11 @@ use clap::Args;
 
 use super::{describe_file, format_of, read_signature};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::notation_dir::NotationDirArgument;
-use crate::cli::plugins::PluginArguments;
-use crate::cli::revocation::RevocationArguments;
+use crate::cli::judging::JudgingArguments;
 use crate::cli::verify::{metadata, pair};
 use crate::cli::{Output, output};
 use crate::clock;
-use crate::judge::{BlobQuestion, Witnesses, examine_blob, hash_of};
+use crate::judge::{BlobQuestion, examine_blob, hash_of};
 use crate::oci::media_type;
 use crate::verify::Check;
 
@@ -33,19 +31,14 @@ pub(in crate::cli) struct Arguments {
     #[arg(long = "user-metadata", short = 'm', value_name = "KEY=VALUE", value_parser = pair)]
     user_metadata: Vec<(String, String)>,
     #[command(flatten)]
-    plugins: PluginArguments,
-    #[command(flatten)]
-    revocation: RevocationArguments,
-    #[command(flatten)]
-    notation_dir: NotationDirArgument,
+    judging: JudgingArguments,
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     let user_metadata = metadata(arguments.user_metadata)?;
     let format = format_of(&arguments.signature)?;
-    let directory = arguments.notation_dir.open();
-    let (servers, plugins) = (arguments.revocation.open(), arguments.plugins.open(&directory)?);
-    let trust = directory.load_blob_trust().map_err(|error| Failure::of(&error).about(Check::Policy))?;
+    let judging = arguments.judging.open()?;
+    let trust = judging.directory.load_blob_trust().map_err(|error| Failure::of(&error).about(Check::Policy))?;
     let signature = read_signature(&arguments.signature, format)?;
     let media_type = arguments.media_type.as_deref();
     let blob = describe_file(&arguments.file, hash_of(&signature), media_type.unwrap_or(media_type::OCTET_STREAM))?;
@@ -57,8 +50,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         media_type,
         user_metadata: &user_metadata,
     };
-    let witnesses = Witnesses { responders: &servers, plugins: &plugins };
-    let verdict = examine_blob(witnesses, &trust, question, clock::now()).await;
+    let verdict = examine_blob(judging.witnesses(), &trust, question, clock::now()).await;
     output::verdict(output, &verdict);
     Ok(verdict.answer().into())
 }

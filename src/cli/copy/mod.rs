@@ -11,13 +11,10 @@ use tokio::time::interval;
 use self::report::report;
 use super::court::{Court, unjudged};
 use super::exit::{Exit, Failure};
-use super::notation_dir::NotationDirArgument;
+use super::judging::JudgingArguments;
 use super::output::Progress;
 use super::place::{Destination, PlaceArguments, Target, check_destination, location};
-use super::plugins::PluginArguments;
-use super::revocation::RevocationArguments;
 use super::{Output, output};
-use crate::judge::Witnesses;
 use crate::oci::{InvalidReference, Location, Platform, Repository};
 use crate::source::SourceError;
 use crate::source::copy::{Carried, CopyOptions, End, Tally, carry};
@@ -51,21 +48,15 @@ pub(super) struct Arguments {
     #[command(flatten)]
     places: PlaceArguments,
     #[command(flatten)]
-    revocation: RevocationArguments,
-    #[command(flatten)]
-    plugins: PluginArguments,
-    #[command(flatten)]
-    notation_dir: NotationDirArgument,
+    judging: JudgingArguments,
 }
 
 pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
-    let directory = arguments.notation_dir.open();
-    let insecure = directory.insecure_registries().map_err(|error| Failure::of(&error))?;
+    let judging = arguments.judging.open()?;
+    let insecure = judging.directory.insecure_registries().map_err(|error| Failure::of(&error))?;
     let destination: Location = location(&arguments.destination)?;
     check_destination(&destination)?;
     let places = arguments.places.open(insecure, &[&arguments.source, &arguments.destination])?;
-    let (servers, plugins) = (arguments.revocation.open(), arguments.plugins.open(&directory)?);
-    let witnesses = Witnesses { responders: &servers, plugins: &plugins };
     let from = Target::resolve(&places, &arguments.source).await?.on_platform(arguments.platform.as_ref()).await?;
     let root = from.descriptor.clone();
     if destination.digest().is_some_and(|digest| digest != root.digest) {
@@ -74,7 +65,7 @@ pub(super) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
     }
     let policy = if arguments.verify {
         let scopes = Scopes::of(&from, &destination, arguments.scope.as_deref())?;
-        let court = Court::open(&directory, witnesses).map_err(|error| unjudged(&error))?;
+        let court = Court::open(&judging.directory, judging.witnesses()).map_err(|error| unjudged(&error))?;
         Some((scopes, court))
     } else {
         None

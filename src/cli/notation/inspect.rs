@@ -36,6 +36,14 @@ struct Signature<'a> {
     digest: String,
     signature_algorithm: &'a str,
     signed_attributes: BTreeMap<&'static str, String>,
+    #[serde(flatten)]
+    rest: Rest<'a>,
+}
+
+/// What a signature says besides, in an image's and in a file's alike.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Rest<'a> {
     user_defined_attributes: Option<&'a BTreeMap<String, String>>,
     unsigned_attributes: BTreeMap<&'static str, Unsigned<'a>>,
     certificates: Vec<Certificate>,
@@ -77,11 +85,7 @@ pub(super) struct SignedArtifact<'a> {
 }
 
 pub(super) fn run(parsed: &Parsed) -> Said {
-    let is_json = match parsed.text("output") {
-        "json" => true,
-        "text" => false,
-        other => return Err(Refusal(format!("unrecognized output format {other}"))),
-    };
+    let is_json = is_json(parsed, "text")?;
     let limit = max_signatures(parsed)?;
     block_on(async {
         let artifact = Artifact::resolve(parsed, "inspect", MAY_HAVE_MOVED).await?;
@@ -118,6 +122,15 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     })
 }
 
+/// Whether a document is asked for, and not the form for people, which the two commands name in different ways.
+pub(super) fn is_json(parsed: &Parsed, for_people: &str) -> Result<bool, Refusal> {
+    match parsed.text("output") {
+        "json" => Ok(true),
+        other if other == for_people => Ok(false),
+        other => Err(Refusal(format!("unrecognized output format {other}"))),
+    }
+}
+
 pub(super) fn time(time: Timestamp, form: &str) -> String {
     time.strftime(form).to_string()
 }
@@ -133,10 +146,18 @@ fn signature<'a>(descriptor: &Descriptor, fields: &'a Fields) -> Signature<'a> {
         digest: descriptor.digest.to_string(),
         signature_algorithm: &fields.signature_algorithm,
         signed_attributes: signed_attributes(fields, JSON_TIME).into_iter().collect(),
-        user_defined_attributes: Some(&fields.user_defined_attributes).filter(|metadata| !metadata.is_empty()),
-        unsigned_attributes: unsigned_attributes(fields, JSON_TIME).into_iter().collect(),
-        certificates: certificates(fields, JSON_TIME),
-        signed_artifact: fields.signed_artifact.as_ref().map(SignedArtifact::from),
+        rest: Rest::of(fields, JSON_TIME),
+    }
+}
+
+impl<'a> Rest<'a> {
+    pub(super) fn of(fields: &'a Fields, form: &str) -> Self {
+        Self {
+            user_defined_attributes: Some(&fields.user_defined_attributes).filter(|metadata| !metadata.is_empty()),
+            unsigned_attributes: unsigned_attributes(fields, form).into_iter().collect(),
+            certificates: certificates(fields, form),
+            signed_artifact: fields.signed_artifact.as_ref().map(SignedArtifact::from),
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::super::flags::Parsed;
 use super::super::inspect::{
-    Certificate, SignedArtifact, TEXT_TIME, Unsigned, artifact_node, certificates, certificates_node, pairs, time,
-    unsigned_attributes, unsigned_node,
+    Rest, TEXT_TIME, artifact_node, certificates, certificates_node, is_json, pairs, time, unsigned_attributes,
+    unsigned_node,
 };
 use super::super::output::Node;
 use super::super::{Refusal, Said, output};
@@ -25,11 +25,7 @@ pub(in super::super) fn check(parsed: &Parsed) -> Said {
 }
 
 pub(in super::super) fn run(parsed: &Parsed) -> Said {
-    let is_json = match parsed.text("output") {
-        "json" => true,
-        "tree" => false,
-        other => return Err(Refusal(format!("unrecognized output format {other}"))),
-    };
+    let is_json = is_json(parsed, "tree")?;
     let path = parsed.first();
     let signature = read_signature(Path::new(path), format_of(path)?)
         .map_err(|failure| Refusal(format!("failed to read signature file: {}", failure.message)))?;
@@ -51,10 +47,8 @@ struct Document<'a> {
     signature_algorithm: &'a str,
     signature_envelope_type: &'a str,
     signed_attributes: BTreeMap<&'a str, String>,
-    user_defined_attributes: Option<&'a BTreeMap<String, String>>,
-    unsigned_attributes: BTreeMap<&'static str, Unsigned<'a>>,
-    certificates: Vec<Certificate>,
-    signed_artifact: Option<SignedArtifact<'a>>,
+    #[serde(flatten)]
+    rest: Rest<'a>,
 }
 
 fn document(fields: &Fields) -> Document<'_> {
@@ -63,10 +57,7 @@ fn document(fields: &Fields) -> Document<'_> {
         signature_algorithm: &fields.signature_algorithm,
         signature_envelope_type: &fields.media_type,
         signed_attributes: signed.into_iter().collect(),
-        user_defined_attributes: Some(&fields.user_defined_attributes).filter(|metadata| !metadata.is_empty()),
-        unsigned_attributes: unsigned_attributes(fields, JSON_TIME).into_iter().collect(),
-        certificates: certificates(fields, JSON_TIME),
-        signed_artifact: fields.signed_artifact.as_ref().map(SignedArtifact::from),
+        rest: Rest::of(fields, JSON_TIME),
     }
 }
 
