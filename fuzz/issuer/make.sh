@@ -3,18 +3,9 @@
 # `ocsp_response` and `crl`. A changed document keeps a good signature only if whoever changes it can sign.
 set -eu
 cd "$(dirname "$0")"
-here=$PWD
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
+. ../../tests/support/openssl_ca.sh
 
-cat >config <<'CONFIG'
-[ca]
-default_ca = own
-[own]
-database = index
-crlnumber = number
-default_md = sha256
+cat >>config <<'CONFIG'
 [base]
 freshestCRL = URI:http://crl.pratique.example/delta.crl
 [delta]
@@ -25,9 +16,8 @@ issuingDistributionPoint = critical, @users
 onlyuser = TRUE
 CONFIG
 
-key() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1" 2>/dev/null; }
-key issuer.key
-key leaf.key
+key issuer
+key leaf
 openssl req -new -x509 -config /dev/null -key issuer.key -days 36500 -subj /O=Acme/CN=issuer -out issuer.pem -set_serial 1 \
     -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign,digitalSignature
 openssl req -new -config /dev/null -key leaf.key -subj /O=Acme/CN=leaf -out request

@@ -6,19 +6,10 @@
 # response expires a minute after it was made.
 set -eu
 cd "$(dirname "$0")"
-here=$PWD
 rm -f ./*.pem ./*.der ./*.key
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
+. ../support/openssl_ca.sh
 
-cat >config <<'CONFIG'
-[ca]
-default_ca = own
-[own]
-database = index
-crlnumber = number
-default_md = sha256
+cat >>config <<'CONFIG'
 [point_own]
 fullname = URI:http://crl.pratique.example/ca.crl
 [point_other]
@@ -59,7 +50,6 @@ issuingDistributionPoint = critical, @point_users
 CONFIG
 export OPENSSL_CONF=config
 
-key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key" 2>/dev/null || openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$1.key"; }
 # A certificate authority: name of the file, subject, usages.
 authority() {
     [ -f "$1.key" ] || key "$1"
