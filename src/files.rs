@@ -10,8 +10,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, fsync, linkat, mkdirat, openat,
-    renameat, renameat_with, statat, unlinkat,
+    Access, AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, accessat, flock, fsync, linkat,
+    mkdirat, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -111,7 +111,7 @@ impl Directory {
         let mut random = [0; TEMPORARY_BYTES];
         aws_lc_rs::rand::fill(&mut random).map_err(|_| io::Error::other("the system gives no random numbers"))?;
         let temporary = format!(".{}.part", hex::encode(random));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(openat(&self.0, &temporary, flags, Mode::from_raw_mode(mode))?);
         Ok(NewFile { directory: Some(self), temporary, file })
     }
@@ -140,7 +140,13 @@ impl Directory {
         Ok(names)
     }
 
-    fn sync(&self) -> io::Result<()> {
+    /// An error unless files can be made in it and taken away.
+    pub fn check_writable(&self) -> io::Result<()> {
+        Ok(accessat(&self.0, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
+    }
+
+    /// Has what was done in it outlast a crash.
+    pub fn sync(&self) -> io::Result<()> {
         Ok(fsync(&self.0)?)
     }
 }

@@ -241,12 +241,12 @@ pub fn layout_index(bytes: &[u8]) -> bool {
 
 /// The members of a tar archive.
 pub fn archive_members(bytes: &[u8]) -> bool {
-    let mut rest = bytes;
-    let Some(members) = accepted(Members::read(&mut rest)) else { return false };
+    let Some(members) = accepted(Members::of_bytes(bytes)) else { return false };
     members.names().for_each(|name| is_plain(&Path::new("/").join(name)));
     // Each has a head of its own, and the end has one, too.
-    let read = bytes.len() - rest.len();
-    assert!(members.names().count() < read / 512, "in {read} bytes");
+    let end = usize::try_from(members.end()).expect("it lies within the bytes");
+    assert!(end % 512 == 0 && end + 512 <= bytes.len(), "at {end}");
+    assert!(members.names().count() <= end / 512, "in {end} bytes");
     true
 }
 

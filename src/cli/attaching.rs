@@ -141,7 +141,7 @@ pub(super) async fn attach<S: Source + Sink>(
     if let Some(signature) = find(place, repository, attachable).await? {
         return Ok(Attached { signature, was_there: true });
     }
-    store(place, repository, &attachable.artifact, &attachable.signed).await?;
+    store(place, repository, &[(&attachable.artifact, &attachable.signed)]).await?;
     Ok(Attached { signature: attachable.signed.manifest.descriptor().digest.clone(), was_there: false })
 }
 

@@ -54,7 +54,7 @@ fn usual_directory() -> Result<Option<PathBuf>, Problem> {
 
 async fn write(directory: PathBuf, artifact: &Descriptor, signed: &Signed) -> Result<(), SourceError> {
     let layout = Layout::create(directory).await?;
-    store(&layout, &Repository::nowhere(), artifact, signed).await
+    store(&layout, &Repository::nowhere(), &[(artifact, signed)]).await
 }
 
 fn not_kept(problem: Problem) {

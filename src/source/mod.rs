@@ -62,6 +62,19 @@ pub trait Keep: Send + Sync {
     fn keep(&self, subject: &Descriptor, signature: &Blob, envelope: &Blob) -> Result<(), SourceError>;
 }
 
+/// A manifest that refers to another one, with the content that it points to.
+#[derive(Clone, Debug)]
+pub struct Attachment<'a> {
+    /// What it refers to.
+    pub subject: &'a Descriptor,
+    /// What it points to.
+    pub content: Vec<&'a Blob>,
+    /// The manifest.
+    pub manifest: &'a Blob,
+    /// Its type of artifact.
+    pub artifact_type: &'a str,
+}
+
 /// A place to write signatures to.
 #[async_trait]
 pub trait Sink: Send + Sync {
@@ -91,6 +104,27 @@ pub trait Sink: Send + Sync {
         }
         Ok(())
     }
+
+    /// Stores manifests that refer to others, each after its content, and makes them findable. A place that can only be
+    /// written as a whole is written once.
+    async fn attach(&self, repository: &Repository, attachments: &[Attachment<'_>]) -> Result<(), SourceError> {
+        attach_each(self, repository, attachments).await
+    }
+}
+
+/// Attaches one after the other.
+async fn attach_each<S: Sink + ?Sized>(
+    sink: &S,
+    repository: &Repository,
+    attachments: &[Attachment<'_>],
+) -> Result<(), SourceError> {
+    for Attachment { subject, content, manifest, artifact_type } in attachments {
+        for blob in content {
+            sink.push_blob(repository, blob).await?;
+        }
+        sink.push_referrer(repository, subject, manifest, artifact_type).await?;
+    }
+    Ok(())
 }
 
 /// The tags of a repository, in the source's order.

@@ -1,8 +1,10 @@
 //! Images in archives, by their exit status and output.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs::{self, File, Permissions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -202,14 +204,112 @@ async fn what_gets_another_digest_when_docker_pushes_it_is_not_signed() {
     }
 }
 
+/// How many files lie in the home of the scene's node, hidden ones included.
+fn count(scene: &Scene) -> usize {
+    fs::read_dir(scene.node.home()).unwrap().count()
+}
+
+fn signatures(scene: &Scene, archive: &str) -> usize {
+    let listed = scene.node.run(&format!("ls -o json oci-archive:{archive}:v1")).exits(0).json();
+    listed["signatures"].as_array().unwrap().len()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_written_into_an_archive() {
+async fn an_image_is_signed_in_its_archive_which_else_stays_as_it_was() {
     let scene = Scene::new().await;
+    let layout = copied(&scene, "out");
+    fs::write(layout.path().join("manifest.json"), "[]").unwrap();
+    scene.node.write_home("app.tar", packed(&layout));
+    let others = |bytes: &[u8]| -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut archive = tar::Archive::new(bytes);
+        let read = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+            let (mut entry, mut content) = (entry.unwrap(), Vec::new());
+            entry.read_to_end(&mut content).unwrap();
+            (entry.header().as_bytes().to_vec(), content)
+        };
+        let members = archive.entries().unwrap().map(read);
+        members.filter(|(head, _)| !head.starts_with(b"index.json") && !head.starts_with(b"./index.json")).collect()
+    };
+    let bytes = || fs::read(scene.node.home().join("app.tar")).unwrap();
+    let before = others(&bytes());
+    for number in 1..=2 {
+        scene.node.run(&format!("sign --user-metadata number={number} oci-archive:app.tar:v1")).exits(0);
+        assert_eq!(signatures(&scene, "app.tar"), number);
+        let verify = "verify --output json --scope registry.example/app oci-archive:app.tar:v1";
+        scene.node.run(verify).answers(0, "admit", "admitted", None);
+        let after = others(&bytes());
+        // The empty config is shared.
+        assert_eq!((&after[..before.len()], after.len()), (&before[..], before.len() + 1 + 2 * number));
+    }
+    scene.node.run(&format!("copy oci-archive:app.tar:v1 {}/new/app:v1", scene.registry.host())).exits(0);
+    scene.node.run(&format!("verify {}/new/app:v1", scene.registry.host())).exits(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn into_an_archive_that_cannot_be_written_nothing_is_signed() {
+    let mut scene = Scene::new().await;
+    let bytes = packed(&copied(&scene, "out"));
+    scene.node.write_home("closed/app.tar", &bytes);
+    scene.node.write_home("app.tar.gz", gzipped(&bytes));
+    scene.node.write_home("app.tar", &bytes);
+    scene.node.drop_privileges();
+    let home = scene.node.home().to_owned();
+    let mode = |name: &str, mode: u32| fs::set_permissions(home.join(name), Permissions::from_mode(mode)).unwrap();
+    let refused =
+        |exit: i32, command: &str| scene.node.run(&format!("{command} -o json")).exits(exit).json()["code"].clone();
+    assert_eq!(refused(2, "sign oci-archive:app.tar.gz"), "archive-packed");
+    assert_eq!(refused(2, "sign --recursive oci-archive:app.tar.gz"), "archive-packed");
+    assert_eq!(refused(2, "sign docker-archive:app.tar.gz"), "archive-packed");
+    mode("closed", 0o555);
+    assert_eq!(refused(3, "sign oci-archive:closed/app.tar"), "archive-unwritable");
+    mode("closed", 0o755);
+    mode("closed/app.tar", 0o444);
+    assert_eq!(refused(3, "sign oci-archive:closed/app.tar"), "archive-unwritable");
+    mode("closed/app.tar", 0o644);
+    assert_eq!(fs::read(home.join("closed/app.tar")).unwrap(), bytes);
+    scene.node.run("sign oci-archive:closed/app.tar").exits(0);
+}
+
+/// A shell that limits the size of files stands in for a disk that is full, and for somebody who kills the command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_fails_or_is_killed_leaves_the_old_archive() {
+    let scene = Scene::new().await;
+    let layout = copied(&scene, "out");
+    layout.blob(&vec![7; 64 * 1024]);
+    let bytes = packed(&layout);
+    for (setting, limit, leaves, exit) in
+        [("trap '' XFSZ", "8", 0, Some(3)), ("true", "8", 1, None), ("true", "1000000", 0, Some(0))]
+    {
+        scene.node.write_home("app.tar", &bytes);
+        let before = count(&scene);
+        let pratique = scene.node.command(&["sign", "oci-archive:app.tar:v1"]);
+        let line = format!("{setting}; ulimit -c 0; ulimit -f {limit}; exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &line]).arg(pratique.get_program()).args(pratique.get_args()).env_clear();
+        shell.envs(pratique.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let ran = shell.current_dir(scene.node.home()).output().unwrap();
+        assert_eq!(ran.status.code(), exit, "{}", String::from_utf8_lossy(&ran.stderr));
+        let after = fs::read(scene.node.home().join("app.tar")).unwrap();
+        assert_eq!((after == bytes, count(&scene) - before), (exit != Some(0), leaves), "{setting} {limit}");
+        if exit == Some(3) {
+            assert!(String::from_utf8_lossy(&ran.stderr).contains("[archive-unwritable]"));
+        }
+    }
+    assert_eq!(signatures(&scene, "app.tar"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_taken_out_of_an_archive_and_no_image_put_into_one() {
+    let scene = Scene::new().await;
+    scene.run("sign").exits(0);
     let bytes = packed(&copied(&scene, "out"));
     scene.node.write_home("app.tar", &bytes);
-    for command in ["sign oci-archive:app.tar", "sign docker-archive:app.tar", "sign --recursive oci-archive:app.tar"] {
-        let refused = scene.node.run(&format!("{command} -o json")).exits(2).json();
-        assert_eq!(refused["code"], "archive-read-only");
+    for command in ["prune", "prune --yes", "rm", "rm --yes", "rm --signatures", "rm --signatures --yes"] {
+        for place in ["oci-archive", "docker-archive"] {
+            let refused = scene.node.run(&format!("{command} -o json {place}:app.tar")).exits(2).json();
+            assert_eq!(refused["code"], "archive-read-only", "{command}");
+        }
+        scene.node.run(&format!("{} oci-layout:out:v1", command.trim_end_matches(" --yes"))).exits(0);
     }
     assert_eq!(code(&scene, "copy oci-archive:app.tar:v1 docker-archive:other.tar"), "place-read-only");
     assert_eq!(fs::read(scene.node.home().join("app.tar")).unwrap(), bytes);

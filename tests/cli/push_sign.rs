@@ -168,14 +168,12 @@ async fn another_wish_is_another_signature_and_the_same_wish_is_not() {
     assert_eq!(signatures(&built.scene, &format!("{}/new/app:v2", to.host())), 4);
 }
 
-/// Nothing is written into an archive, so what was signed before is found at the registry.
+/// The signature is kept in the archive. Where that is packed it is not, and is found at the registry.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_in_an_archive_goes_too_and_a_repeat_makes_no_second_signature() {
     let built = Built::new().await;
     let to = built.destination(ScriptedRegistry::builder()).await;
     built.scene.node.run("copy oci-layout:out:v1 oci-archive:out.tar:v1").exits(0);
-    let archive = || std::fs::read(built.scene.node.home().join("out.tar")).unwrap();
-    let before = archive();
     let push = || {
         let command = format!("push --sign -o json oci-archive:out.tar:v1 {}/new/app:v2", to.host());
         built.scene.node.run(&command).exits(0).json()
@@ -185,7 +183,7 @@ async fn an_image_in_an_archive_goes_too_and_a_repeat_makes_no_second_signature(
     assert_eq!(to.manifest("new/app", "v2").unwrap(), built.index);
     let again = push();
     assert_eq!((&again["made"], &again["wasThere"]), (&json!(false), &json!(true)), "{again}");
-    assert_eq!((to.referring_manifests("new/app").len(), archive() == before), (1, true));
+    assert_eq!((to.referring_manifests("new/app").len(), signatures(&built.scene, "oci-archive:out.tar:v1")), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]

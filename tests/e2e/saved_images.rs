@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::node::{Image, Node};
 use crate::notation::{Notation, trusting};
-use crate::tools::{own, succeed};
+use crate::tools::{own, succeed, tool};
 
 const KEY: &str = "release";
 
@@ -53,28 +53,47 @@ fn what_docker_and_containerd_have_saved_has_the_digest_that_the_registry_knows(
 }
 
 #[test]
-fn a_signed_archive_is_admitted_and_docker_and_containerd_still_take_it() {
+fn what_docker_has_saved_is_signed_where_it_lies_and_everybody_still_takes_it() {
     let (node, notation) = with_docker();
     let image = node.push("saved", "saved");
     node.try_docker(&["pull", "--quiet", &image.reference]).expect("docker pulls it");
-    let [archive, _] = saved(&node, &image);
-    let layout = node.folder().join("layout");
-    std::fs::create_dir(&layout).expect("the folder can be written");
-    succeed(Command::new("tar").arg("-C").arg(&layout).args(["-xf", &archive]));
-    pratique(&notation, &["sign", "--key", KEY, &format!("oci-layout:{}", layout.display())]);
-    let signed = text(&node.folder().join("signed.tar"));
-    succeed(Command::new("tar").arg("-C").arg(&layout).args(["-cf", &signed, "."]));
+    let [signed, _] = saved(&node, &image);
     let location = format!("docker-archive:{signed}:{}", image.reference);
+    pratique(&notation, &["sign", "--key", KEY, &location]);
     let verified = pratique(&notation, &["verify", "--scope", image.repository(), &location]);
     assert!(verified.contains(&image.digest), "{verified}");
     let destination = Image { reference: format!("{}/demo/copied:v1", node.registry()), digest: image.digest.clone() };
     pratique(&notation, &["copy", "--verify", &location, &destination.reference]);
     let by_notation = notation.verify_with_notation(&destination, &[]);
     assert!(by_notation.status.success(), "{}", crate::tools::text(&by_notation.stderr));
+    // oras reads the archive itself.
+    let mut oras = Command::new(tool("oras"));
+    oras.args(["discover", "--oci-layout", "--format", "json", &format!("{signed}@{}", image.digest)]);
+    let discovered = succeed(&mut oras);
+    assert!(discovered.contains("application/vnd.cncf.notary.signature"), "{discovered}");
     node.try_docker(&["rmi", &image.reference]).expect("it is there");
     let loaded = node.try_docker(&["load", "--input", &signed]).expect("docker loads it");
     assert!(loaded.contains(&image.reference), "{loaded}");
+    let described = pratique_at(&node, &notation, &["descriptor", &format!("containerd:moby/{}", image.reference)]);
+    assert!(described.contains(&image.digest), "{described}");
+}
+
+/// What it leaves behind is the signature: no name leads to it.
+#[test]
+fn containerd_imports_a_signed_archive_as_it_would_the_unsigned_one() {
+    let (node, notation) = with_docker();
+    let image = node.push("saved", "saved");
+    node.try_docker(&["pull", "--quiet", &image.reference]).expect("docker pulls it");
+    let [_, signed] = saved(&node, &image);
+    pratique(&notation, &["sign", "--key", KEY, &format!("oci-archive:{signed}")]);
     node.try_ctr("imported", &["images", "import", "--local", "--no-unpack", &signed]).expect("containerd imports it");
-    let listed = node.try_ctr("imported", &["images", "ls"]).expect("containerd answers");
-    assert!(listed.contains(&image.digest), "{listed}");
+    let described = pratique_at(&node, &notation, &["descriptor", &format!("containerd:imported/{}", image.reference)]);
+    assert!(described.contains(&image.digest), "{described}");
+}
+
+/// `pratique`, on this node's containerd.
+fn pratique_at(node: &Node, notation: &Notation, arguments: &[&str]) -> String {
+    let mut pratique = Command::new(own("pratique"));
+    pratique.env("PRATIQUE_NOTATION_DIR", notation.dir()).env("CONTAINERD_ADDRESS", node.socket());
+    succeed(pratique.args(arguments))
 }

@@ -38,7 +38,7 @@ pub(super) fn run(parsed: &Parsed) -> Said {
             Place::Layout(_) => |unsealed| unsealed.typed_by_config(),
         };
         let signed = signing.sign(&artifact.descriptor, form, parsed).await?;
-        let stored = store(artifact.place.sink(), &artifact.repository, &artifact.descriptor, &signed).await;
+        let stored = store(artifact.place.sink(), &artifact.repository, &[(&artifact.descriptor, &signed)]).await;
         stored.map_err(|error| Refusal::of(&error))?;
         output::say(&format!("Successfully signed {}", artifact.pinned()));
         Ok(())

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use super::{Place, Places};
 use crate::cli::exit::Failure;
 use crate::oci::{Location, Repository};
+use crate::remedy::Remedy as _;
+use crate::source::archive::ArchiveFault;
 use crate::source::layout::{Layout, NewArchive};
 use crate::source::{ImageSink, SourceError};
 
@@ -74,10 +76,19 @@ pub(in crate::cli) fn check_destination(location: &Location) -> Result<(), Failu
     }
 }
 
-pub(super) fn read_only(location: &Location) -> Failure {
+fn read_only(location: &Location) -> Failure {
     let message = format!("`{location}` lies in a place that images are only read from");
     let remedy = "use the place's own tools, such as `ctr images`".to_owned();
     Failure { remedy: Some(remedy), ..Failure::usage("place-read-only", message) }
+}
+
+/// Why no image, and nothing that hangs on one, is taken away from here.
+pub(super) fn unchangeable(location: &Location) -> Failure {
+    if !matches!(location, Location::OciArchive { .. } | Location::DockerArchive { .. }) {
+        return read_only(location);
+    }
+    let message = format!("`{location}` lies in an archive, and nothing is taken out of one");
+    Failure { remedy: ArchiveFault::ReadOnly.remedy(), ..Failure::usage("archive-read-only", message) }
 }
 
 fn repository_of(location: &Location) -> Repository {

@@ -19,11 +19,11 @@ use super::notation_dir::NotationDirArgument;
 use super::output;
 use super::registry::{RegistryArguments, signatures};
 use crate::oci::{Descriptor, InvalidReference, LayoutName, Location, Platform, Repository, media_type};
-use crate::remedy::{Code, Remedy as _};
+use crate::remedy::Code;
 use crate::source::archive::ArchiveFault;
 use crate::source::containerd::ImageStore;
 use crate::source::discover::{State, Tree, discover};
-use crate::source::layout::Layout;
+use crate::source::layout::{Layout, LayoutFault};
 use crate::source::registry::Registry;
 use crate::source::{ImageSink, Images, Referrers, Sink, Source, SourceError};
 use crate::verify::Check;
@@ -96,8 +96,8 @@ impl Place {
     fn image_sink(&self) -> Option<&dyn ImageSink> {
         match self {
             Self::Registry(registry) => Some(registry.as_ref()),
-            Self::Layout(layout) => Some(layout),
-            Self::Containerd(_) => None,
+            Self::Layout(layout) if !layout.is_archive() => Some(layout),
+            Self::Layout(_) | Self::Containerd(_) => None,
         }
     }
 
@@ -216,21 +216,18 @@ impl Target {
 
     /// The place, to write whole images to and to take them away from.
     pub(super) fn image_sink(&self) -> Result<&dyn ImageSink, Failure> {
-        self.place.image_sink().ok_or_else(|| destination::read_only(&self.location))
+        self.place.image_sink().ok_or_else(|| destination::unchangeable(&self.location))
     }
 
-    /// Whether signatures can be put beside the image. Archives stay as they are.
-    pub(super) fn keeps_signatures(&self) -> bool {
-        !matches!(self.location, Location::OciArchive { .. } | Location::DockerArchive { .. })
-    }
-
-    /// Refuses to put a signature beside an image whose place stays as it is.
-    pub(super) fn check_keeps_signatures(&self) -> Result<(), Failure> {
-        if self.keeps_signatures() {
-            return Ok(());
-        }
-        let message = format!("`{}` lies in an archive, and nothing is signed into one", self.location);
-        Err(Failure { remedy: ArchiveFault::ReadOnly.remedy(), ..Failure::usage("archive-read-only", message) })
+    /// An error where no signature can be put beside the image, as far as that is known before there is one.
+    pub(super) async fn check_keeps_signatures(&self) -> Result<(), Failure> {
+        let Place::Layout(layout) = &self.place else { return Ok(()) };
+        layout.check_takes_signatures().await.map_err(|error| match &error {
+            SourceError::Layout { source: LayoutFault::Archive { source: ArchiveFault::Packed }, .. } => {
+                Failure::usage_of(&error)
+            }
+            _ => Failure::of(&error),
+        })
     }
 
     /// The repository whose statement governs the image by itself, if any: that of its registry, or of its whole name in

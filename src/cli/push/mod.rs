@@ -29,7 +29,8 @@ const OF_BOTH_FORMS: [&str; 10] =
 )]
 pub(super) struct Arguments {
     /// SIGNATURE: what `pratique sign --output-signature` has written, NAME.jws.sig or NAME.cose.sig. With `--sign`, SOURCE: an
-    /// image of this machine, containerd:[NAMESPACE/]REFERENCE or oci-layout:DIR[:TAG|@DIGEST].
+    /// image of this machine, containerd:[NAMESPACE/]REFERENCE, oci-layout:DIR[:TAG|@DIGEST], oci-archive:FILE[:TAG|@DIGEST] or
+    /// docker-archive:FILE[:REFERENCE].
     #[arg(value_name = "SIGNATURE|SOURCE")]
     what: PathBuf,
     /// IMAGE: the signed image in its registry, registry/repository:tag or registry/repository@digest. With `--sign`,

@@ -171,8 +171,9 @@ async fn signature(
     if let Some(attachable) = there.find(|there| signing.would_repeat(attachable.signer(), there)) {
         return Ok(Kept { attachable, made: None });
     }
-    if from.keeps_signatures() {
-        let stored = store(from.place.sink(), &from.repository, &artifact, attachable.signed()).await;
+    // Where nothing can be put beside the image, in a packed archive, a push that is made again finds the registry's alone.
+    if from.check_keeps_signatures().await.is_ok() {
+        let stored = store(from.place.sink(), &from.repository, &[(&artifact, attachable.signed())]).await;
         stored.map_err(|error| Failure::of(&error))?;
         node_store.keep(&from.location, &artifact, attachable.signed()).await?;
     }

@@ -22,7 +22,7 @@ use super::{Output, output};
 use crate::config::{Existing, NotationDir, write_whole};
 use crate::oci::{Descriptor, Location, Platform, Repository, media_type};
 use crate::sign::Signed;
-use crate::source::{Sink, SourceError};
+use crate::source::{Attachment, Sink, SourceError};
 use crate::verify::Problem;
 
 #[derive(Debug, Args)]
@@ -103,11 +103,14 @@ struct Signable {
 }
 
 impl Signable {
-    /// Stores a signature of the image, or of a part of it.
-    async fn store(&self, artifact: &Descriptor, signed: &Signed) -> Result<(), Failure> {
+    /// Stores signatures of the image, or of parts of it.
+    async fn store(&self, signatures: &[(&Descriptor, &Signed)]) -> Result<(), Failure> {
         let Target { location, repository, place, .. } = &self.target;
-        store(place.sink(), repository, artifact, signed).await.map_err(|error| Failure::of(&error))?;
-        self.node_store.keep(location, artifact, signed).await
+        store(place.sink(), repository, signatures).await.map_err(|error| Failure::of(&error))?;
+        for (artifact, signed) in signatures {
+            self.node_store.keep(location, artifact, signed).await?;
+        }
+        Ok(())
     }
 }
 
@@ -160,7 +163,7 @@ async fn release(
     };
     let signable = resolve(places, &image, named.as_deref(), &signing.directory()).await?;
     let target = &signable.target;
-    target.check_keeps_signatures()?;
+    target.check_keeps_signatures().await?;
     if !target.descriptor.same_content(&file.request.artifact) {
         let message = format!(
             "`{image}` is {}, and the request is for {}",
@@ -174,7 +177,7 @@ async fn release(
     }
     let released = approval::signed::release(file, signing, output).await?;
     warn_if_made_before(&released);
-    signable.store(&target.descriptor, &released.signature.signed).await?;
+    signable.store(&[(&target.descriptor, &released.signature.signed)]).await?;
     report(output, &target.pinned(), &released.signature);
     Ok(Exit::Done)
 }
@@ -198,10 +201,10 @@ async fn in_place(image: &str, signing: SigningArguments, places: Ways, output: 
     let signing = signing.open()?;
     let signable = resolve(places, image, Some(image), &signing.directory).await?;
     let target = &signable.target;
-    target.check_keeps_signatures()?;
+    target.check_keeps_signatures().await?;
     output::warn_about_tag(&target.location, "signs");
     let made = signing.sign(&target.descriptor).await?;
-    signable.store(&target.descriptor, &made.signed).await?;
+    signable.store(&[(&target.descriptor, &made.signed)]).await?;
     report(output, &target.pinned(), &made);
     Ok(Exit::Done)
 }
@@ -257,16 +260,19 @@ pub(super) fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::unreadable("file-unwritable", message, Some("see whether the directory is there and can be written"))
 }
 
-/// Content first, and last the manifest that makes it a signature.
+/// Content first, and last the manifest that makes it a signature. Each is of the artifact beside it.
 pub(super) async fn store(
     sink: &dyn Sink,
     repository: &Repository,
-    artifact: &Descriptor,
-    signed: &Signed,
+    signatures: &[(&Descriptor, &Signed)],
 ) -> Result<(), SourceError> {
-    sink.push_blob(repository, &signed.config).await?;
-    sink.push_blob(repository, &signed.envelope).await?;
-    sink.push_referrer(repository, artifact, &signed.manifest, media_type::NOTARY_SIGNATURE).await
+    let attachments = signatures.iter().map(|&(subject, signed)| Attachment {
+        subject,
+        content: vec![&signed.config, &signed.envelope],
+        manifest: &signed.manifest,
+        artifact_type: media_type::NOTARY_SIGNATURE,
+    });
+    sink.attach(repository, &attachments.collect::<Vec<_>>()).await
 }
 
 #[derive(Serialize)]

@@ -18,7 +18,7 @@ pub(super) async fn run(image: &str, signing: SigningArguments, places: Ways, ou
     let signing = signing.open()?;
     let signable = resolve(places, image, Some(image), &signing.directory).await?;
     let target = &signable.target;
-    target.check_keeps_signatures()?;
+    target.check_keeps_signatures().await?;
     output::warn_about_tag(&target.location, "signs");
     let Parts { signed: parts, left } = target.parts().await?;
     let (mut made, mut told) = (Vec::new(), Vec::new());
@@ -29,9 +29,8 @@ pub(super) async fn run(image: &str, signing: SigningArguments, places: Ways, ou
         told.extend(untold.inspect(|warning| output::problem(warning)).cloned().collect::<Vec<_>>());
         made.push((part, signature));
     }
-    for (Part { descriptor, .. }, signature) in &made {
-        signable.store(descriptor, &signature.signed).await?;
-    }
+    let signatures = made.iter().map(|(part, signature)| (&part.descriptor, &signature.signed));
+    signable.store(&signatures.collect::<Vec<_>>()).await?;
     let line = |(part, signature)| {
         let Part { descriptor, platform }: &Part = part;
         Report::of(&target.location.pinned(descriptor.digest.clone()), platform.as_ref(), signature)

@@ -42,9 +42,21 @@ pub enum ArchiveFault {
     /// A link where content should be.
     #[error("its member `{0}` is a link")]
     Link(String),
-    /// It can be read, and nothing can be put into it.
-    #[error("nothing can be added to it")]
+    /// Whole images are neither put into it nor taken out of it.
+    #[error("nothing but signatures is put into it, and nothing is taken out")]
     ReadOnly,
+    /// Compressed, where something is to be put into it.
+    #[error("it is packed with gzip, and signatures are only put into one that is not")]
+    Packed,
+    /// What the operating system says.
+    #[error("it cannot be written")]
+    Unwritable(#[source] io::Error),
+    /// Somebody else writes it, and has not come to an end.
+    #[error("another command is writing it")]
+    Busy,
+    /// It is not what it was when the command began.
+    #[error("it was changed while it was being written anew")]
+    Changed,
     /// What docker wrote in its older form, which holds no manifest.
     #[error("it holds layers and no manifest, so the digest that the image will have in a registry is not known")]
     NoManifest,
@@ -76,6 +88,10 @@ impl Remedy for ArchiveFault {
             Self::Outside(_) => "archive-member-outside",
             Self::Link(_) => "archive-member-link",
             Self::ReadOnly => "archive-read-only",
+            Self::Packed => "archive-packed",
+            Self::Unwritable(_) => "archive-unwritable",
+            Self::Busy => "archive-busy",
+            Self::Changed => "archive-changed",
             Self::NoManifest | Self::DigestChanges => "archive-digest-unknown",
         })
     }
@@ -92,10 +108,20 @@ impl Remedy for ArchiveFault {
                 "unpack it with tar, and name the directory: `oci-layout:DIR`".into()
             }
             Self::ReadOnly => {
-                "sign what `pratique descriptor` says of it into a file: `pratique sign --descriptor FILE \
-                 --output-signature FILE`; or unpack it with tar, and name the directory: `oci-layout:DIR`"
+                "copy the image into a layout, and work on that one: `pratique copy oci-archive:FILE oci-layout:DIR`"
                     .into()
             }
+            Self::Packed => {
+                "unpack it with `gunzip`; or sign what `pratique descriptor` says of it into a file: \
+                 `pratique sign --descriptor FILE --output-signature FILE`"
+                    .into()
+            }
+            Self::Unwritable(_) => {
+                "see whether the file and its directory may be written to, and whether the disk has room for a second one"
+                    .into()
+            }
+            Self::Busy => "wait for the other command, and run this one again".into(),
+            Self::Changed => "nothing was written; see what else writes it, and run the command again".into(),
             Self::NoManifest => {
                 "build with docker's containerd image store and save again, or push the image and sign it in the registry"
                     .into()

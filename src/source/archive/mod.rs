@@ -7,9 +7,13 @@
 //! An archive may come from a stranger. No link in it is followed, no name leads anywhere but to its own member, and a name
 //! that stands twice is refused: readers differ in which of the two they take.
 
+mod extended;
 mod fault;
 mod members;
+mod rewriting;
 mod tape;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,6 +27,7 @@ use tokio::sync::mpsc;
 
 pub use fault::ArchiveFault;
 pub use members::Members;
+pub use rewriting::{Rewriting, check_rewritable};
 
 use self::members::Member;
 use self::tape::{Compressed, Kept, Plain};
@@ -76,6 +81,11 @@ impl Archive {
             _ => (Members::read(&mut Plain::new(&file)?)?, Form::Plain),
         };
         Ok(Self { file: Arc::new(file), members: Arc::new(members), form })
+    }
+
+    /// Whether it is packed, so that nothing can be put into it.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.form, Form::Gzip(_))
     }
 
     /// How many bytes the member of this name has; none where there is no such member.
@@ -142,7 +152,7 @@ impl Archive {
     fn member(&self, name: &str) -> Result<Option<(u64, u64)>, ArchiveFault> {
         match self.members.of(name) {
             None => Ok(None),
-            Some(Member::Content { offset, size }) => Ok(Some((*offset, *size))),
+            Some(Member::Content { offset, size, .. }) => Ok(Some((*offset, *size))),
             Some(Member::Link) => Err(ArchiveFault::Link(name.to_owned())),
         }
     }

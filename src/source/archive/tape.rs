@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 
 use super::ArchiveFault;
 use crate::oci::MAX_MANIFEST_SIZE;
@@ -22,12 +22,12 @@ pub trait Tape {
 
 /// An archive that can be entered anywhere.
 pub struct Plain<R> {
-    reader: R,
+    reader: BufReader<R>,
     position: u64,
     length: u64,
 }
 
-impl<'a> Plain<BufReader<&'a File>> {
+impl<'a> Plain<&'a File> {
     pub(super) fn new(file: &'a File) -> io::Result<Self> {
         let length = file.metadata()?.len();
         let mut reader = BufReader::new(file);
@@ -36,7 +36,14 @@ impl<'a> Plain<BufReader<&'a File>> {
     }
 }
 
-impl Tape for Plain<BufReader<&File>> {
+impl<'a> Plain<Cursor<&'a [u8]>> {
+    /// An archive that is in memory.
+    pub(super) fn of_bytes(bytes: &'a [u8]) -> Self {
+        Self { reader: BufReader::new(Cursor::new(bytes)), position: 0, length: bytes.len() as u64 }
+    }
+}
+
+impl<R: Read + Seek> Tape for Plain<R> {
     fn position(&self) -> u64 {
         self.position
     }
@@ -52,23 +59,6 @@ impl Tape for Plain<BufReader<&File>> {
         self.position = next.ok_or(ArchiveFault::Truncated)?;
         let forward = i64::try_from(size).map_err(|_| ArchiveFault::Truncated)?;
         Ok(self.reader.seek_relative(forward)?)
-    }
-}
-
-impl Tape for &[u8] {
-    /// Not asked for twice: positions in memory are of no use to anybody.
-    fn position(&self) -> u64 {
-        0
-    }
-
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, ArchiveFault> {
-        fill(self, buffer)
-    }
-
-    fn pass(&mut self, _: Option<&str>, size: u64) -> Result<(), ArchiveFault> {
-        let size = usize::try_from(size).map_err(|_| ArchiveFault::Truncated)?;
-        *self = self.get(size..).ok_or(ArchiveFault::Truncated)?;
-        Ok(())
     }
 }
 

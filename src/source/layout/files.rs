@@ -16,12 +16,6 @@ pub(super) enum Files {
     Archive(Archive),
 }
 
-impl Files {
-    pub(super) fn is_archive(&self) -> bool {
-        matches!(self, Self::Archive(_))
-    }
-}
-
 impl Layout {
     /// The bytes of the member of this name, where there is one.
     pub(super) async fn member(

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::reading::INDEX_FILE;
 use super::{Layout, LayoutFault, REF_NAME, VERSION_FILE};
 use crate::files::{Directory, Existing, is_link, write_whole};
-use crate::oci::{Descriptor, InvalidJson, InvalidManifest, Tag, media_type, parse_json};
+use crate::oci::{Blob, Descriptor, InvalidJson, InvalidManifest, Tag, media_type, parse_json};
 use crate::source::SourceError;
 use crate::source::limits::{MAX_LAYOUT_INDEX, MAX_LAYOUT_MANIFESTS};
 
@@ -39,9 +39,21 @@ impl Layout {
         lock.lock().map_err(unwritable)?;
         let (mut bytes, file) = (Vec::new(), directory.file(INDEX_FILE).map_err(unwritable)?);
         file.take(MAX_LAYOUT_INDEX + 1).read_to_end(&mut bytes).map_err(unwritable)?;
-        self.within_limit(&bytes)?;
+        match self.changed_index(&bytes, change)? {
+            None => Ok(()),
+            Some(bytes) => write_whole(&self.path.join(INDEX_FILE), &bytes, Existing::Replace).map_err(unwritable),
+        }
+    }
+
+    /// The bytes of `index.json` with its entries changed by `change`; none where it says that it did not.
+    pub(super) fn changed_index(
+        &self,
+        bytes: &[u8],
+        change: impl FnOnce(&mut Vec<Value>) -> bool,
+    ) -> Result<Option<Vec<u8>>, SourceError> {
+        self.within_limit(bytes)?;
         let bad = |source| self.fault(LayoutFault::Index { file: INDEX_FILE.into(), source });
-        let mut index: Map<String, Value> = parse_json(&bytes).map_err(|error| bad(InvalidManifest::Json(error)))?;
+        let mut index: Map<String, Value> = parse_json(bytes).map_err(|error| bad(InvalidManifest::Json(error)))?;
         let entries = index.entry("manifests").or_insert_with(|| Value::Array(Vec::new()));
         if entries.is_null() {
             *entries = Value::Array(Vec::new());
@@ -49,14 +61,15 @@ impl Layout {
         let no_list = || bad(InvalidManifest::Json(InvalidJson::Malformed("its manifests are no list".to_owned())));
         let entries = entries.as_array_mut().ok_or_else(no_list)?;
         if !change(entries) {
-            return Ok(());
+            return Ok(None);
         }
         if entries.len() > MAX_LAYOUT_MANIFESTS {
             return Err(self.fault(LayoutFault::TooManyManifests));
         }
-        let bytes = serde_json::to_vec(&index).map_err(|error| unwritable(io::Error::other(error)))?;
+        let bytes = serde_json::to_vec(&index);
+        let bytes = bytes.map_err(|error| self.unwritable(INDEX_FILE, io::Error::other(error)))?;
         self.within_limit(&bytes)?;
-        write_whole(&self.path.join(INDEX_FILE), &bytes, Existing::Replace).map_err(unwritable)
+        Ok(Some(bytes))
     }
 
     fn within_limit(&self, bytes: &[u8]) -> Result<(), SourceError> {
@@ -73,6 +86,16 @@ impl Layout {
 pub(super) fn not_written(file: &str, source: io::Error) -> LayoutFault {
     let file = file.to_owned();
     if is_link(&source) { LayoutFault::Linked(file) } else { LayoutFault::Unwritable { file, source } }
+}
+
+/// The entry of a manifest that refers to another one. Of its annotations none is in it, for one of them would be a tag.
+pub(super) fn entry_of(manifest: &Blob, artifact_type: &str) -> Descriptor {
+    Descriptor { artifact_type: Some(artifact_type.to_owned()), ..manifest.descriptor().bare() }
+}
+
+/// Adds entries for all of these, but for those that there are.
+pub(super) fn list_all(entries: &mut Vec<Value>, listed: &[Descriptor]) -> bool {
+    listed.iter().fold(false, |did, entry| list(entries, entry) | did)
 }
 
 /// Adds an entry for this content, unless there is one.

@@ -19,6 +19,7 @@ mod files;
 mod holding;
 mod images;
 mod index;
+mod into_archive;
 mod listing;
 mod new_archive;
 mod reading;
@@ -181,7 +182,7 @@ impl Layout {
 
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.files.is_archive() { "archive" } else { "OCI layout" };
+        let kind = if self.is_archive() { "archive" } else { "OCI layout" };
         write!(f, "the {kind} {}", self.path.display())
     }
 }

@@ -15,7 +15,7 @@ use super::reading::{BLOBS, INDEX_FILE, blob_file};
 use super::{Layout, VERSION, VERSION_FILE, index};
 use crate::files::{Directory, Existing, write_whole};
 use crate::oci::{Blob, Descriptor, Digest, Repository, Tag};
-use crate::source::{BlobStream, ImageSink, Images as _, Sink, SourceError};
+use crate::source::{Attachment, BlobStream, ImageSink, Images as _, Sink, SourceError, attach_each};
 
 impl Layout {
     /// Makes an empty layout where there is none, and keeps deleters away. `oci-layout` comes last: a directory that has it is
@@ -46,8 +46,7 @@ impl Sink for Layout {
         self.store(blob).await
     }
 
-    /// A layout has no referrers API: a manifest that refers to another one is found when it is in `index.json`. Of its
-    /// annotations none gets there, for one of them would be a tag.
+    /// A layout has no referrers API: a manifest that refers to another one is found when it is in `index.json`.
     async fn push_referrer(
         &self,
         repository: &Repository,
@@ -67,12 +66,16 @@ impl Sink for Layout {
         let mut listed = Vec::new();
         for (manifest, artifact_type) in referrers {
             self.store(manifest).await?;
-            let artifact_type = Some((*artifact_type).to_owned());
-            listed.push(Descriptor { artifact_type, ..manifest.descriptor().bare() });
+            listed.push(index::entry_of(manifest, artifact_type));
         }
-        let change =
-            move |entries: &mut Vec<_>| listed.iter().fold(false, |did, entry| index::list(entries, entry) | did);
-        self.change_index(change).await
+        self.change_index(move |entries| index::list_all(entries, &listed)).await
+    }
+
+    async fn attach(&self, repository: &Repository, attachments: &[Attachment<'_>]) -> Result<(), SourceError> {
+        if self.is_archive() {
+            return self.put_into_archive(attachments).await;
+        }
+        attach_each(self, repository, attachments).await
     }
 }
 
@@ -150,7 +153,7 @@ impl Layout {
     /// Whether a file of the layout's own and of the right size lies there. One of another size was not written to its
     /// end, or is damaged.
     pub(super) async fn keeps(&self, descriptor: &Descriptor) -> Result<bool, SourceError> {
-        if self.files.is_archive() {
+        if self.is_archive() {
             return self.holds(descriptor).await;
         }
         let digest = descriptor.digest.clone();
