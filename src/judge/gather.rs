@@ -4,9 +4,9 @@ use jiff::Timestamp;
 
 use super::{Bounds, Gathering, Question, aside};
 use crate::envelope::Envelope;
-use crate::oci::{Blob, Descriptor, Repository, SignatureManifest};
+use crate::oci::{Blob, Descriptor, SignatureManifest};
 use crate::policy::{Statement, Trust};
-use crate::source::{Source, SourceError};
+use crate::source::{Referrers, Source, SourceError};
 use crate::verify::{Check, Outcome, Problem, SignatureReport, State, Subject, examine, malformed};
 
 /// What became of the signatures of an image.
@@ -39,67 +39,86 @@ impl Gathered {
     }
 }
 
-/// Examines the signatures in the source's order, up to the bound. One that cannot be fetched or read does not stand in
-/// the way of the next: anybody who may push could otherwise block every pull (Notary "Signing and Verification
-/// Workflow").
-pub(super) async fn signatures(
-    source: &dyn Source,
-    question: &Question,
-    statement: &Statement,
-    trust: &Trust,
-    bounds: Bounds,
-    gathering: &mut Gathering<'_>,
-    now: Timestamp,
-) -> Result<Gathered, SourceError> {
-    let Question { repository, artifact, user_metadata, .. } = question;
-    let subject = Subject::artifact(artifact, user_metadata);
-    let referrers = match source.signatures(repository, artifact, bounds.max_signatures).await {
-        Err(SourceError::NotFound { .. }) => return Ok(Gathered::default()),
-        answer => answer?,
-    };
-    let (mut reports, mut good) = (Vec::new(), None);
-    for descriptor in &referrers.descriptors {
-        let (outcome, fetched) = match fetch(source, repository, artifact, descriptor, bounds).await {
-            Ok(fetched) => {
-                let (media_type, bytes) = (&fetched.envelope.descriptor().media_type, fetched.envelope.bytes());
-                // A stranger's chain of sixteen certificates takes tens of milliseconds.
-                let outcome = match aside(|| Envelope::parse(media_type, bytes, bounds.envelope_size)) {
-                    Ok(envelope) => {
-                        let examined = aside(|| examine(&envelope, subject, statement, trust));
-                        gathering.conclude(examined, now).await
-                    }
-                    Err(error) => malformed(&error),
-                };
-                (outcome, Some(fetched))
-            }
-            Err(unread) => (unread, None),
-        };
-        let is_good = outcome.decisive().is_none();
-        reports.push(SignatureReport { digest: Some(descriptor.digest.clone()), outcome });
-        if is_good {
-            good = fetched;
-            break;
-        }
-    }
-    Ok(Gathered { reports, truncated: referrers.truncated, good })
+/// Where the signatures of an image are fetched, and by what they are examined.
+pub(super) struct Search<'a> {
+    pub(super) question: &'a Question,
+    pub(super) statement: &'a Statement,
+    pub(super) trust: &'a Trust,
+    pub(super) bounds: Bounds,
+    pub(super) now: Timestamp,
 }
 
-/// One signature: its manifest and its envelope.
-async fn fetch(
-    source: &dyn Source,
-    repository: &Repository,
-    subject: &Descriptor,
-    descriptor: &Descriptor,
-    bounds: Bounds,
-) -> Result<Fetched, Outcome> {
-    let manifest = source.manifest(repository, descriptor).await.map_err(|error| unfetched(&error))?;
-    let signature = SignatureManifest::parse(&descriptor.media_type, manifest.bytes())
-        .map_err(|error| Outcome::unread(Check::Retrieval, State::Failed { problem: Problem::of(&error) }))?;
-    if signature.is_foreign_to(subject) {
-        return Err(Outcome::unread(Check::Retrieval, State::Failed { problem: foreign(descriptor) }));
+impl Search<'_> {
+    /// Examines the signatures in the source's order, up to the bound. What a first host of the source lists may do; where none
+    /// of it is good the others are asked, too, for a mirror may be older than what it mirrors.
+    pub(super) async fn gather(
+        &self,
+        source: &dyn Source,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<Gathered, SourceError> {
+        let Question { repository, artifact, .. } = self.question;
+        let most = self.bounds.max_signatures;
+        let listed = match source.signatures(repository, artifact, most).await {
+            Err(SourceError::NotFound { .. }) => return Ok(Gathered::default()),
+            answer => answer?,
+        };
+        let found = self.examine(source, &listed, gathering).await;
+        let room = most.saturating_sub(listed.descriptors.len());
+        if found.has_good() || listed.descriptors.is_empty() || room == 0 {
+            return Ok(found);
+        }
+        let further = source.further_signatures(repository, artifact, &listed.descriptors, room).await?;
+        let mut found = found.and(self.examine(source, &further.referrers, gathering).await);
+        if let (false, Some(error)) = (found.has_good(), &further.unanswered) {
+            found.reports.push(SignatureReport { digest: None, outcome: unfetched(error) });
+        }
+        Ok(found)
     }
-    let envelope = source.blob(repository, &signature.envelope, bounds.envelope_size).await;
-    Ok(Fetched { manifest, envelope: envelope.map_err(|error| unfetched(&error))? })
+
+    /// One after the other until one is good. One that cannot be fetched or read does not stand in the way of the next: anybody
+    /// who may push could otherwise block every pull (Notary "Signing and Verification Workflow").
+    async fn examine(&self, source: &dyn Source, listed: &Referrers, gathering: &mut Gathering<'_>) -> Gathered {
+        let mut gathered = Gathered { truncated: listed.truncated, ..Gathered::default() };
+        for descriptor in &listed.descriptors {
+            let (outcome, fetched) = match self.fetch(source, descriptor).await {
+                Ok(fetched) => (self.outcome(&fetched.envelope, gathering).await, Some(fetched)),
+                Err(unread) => (unread, None),
+            };
+            let is_good = outcome.decisive().is_none();
+            gathered.reports.push(SignatureReport { digest: Some(descriptor.digest.clone()), outcome });
+            if is_good {
+                gathered.good = fetched;
+                break;
+            }
+        }
+        gathered
+    }
+
+    async fn outcome(&self, envelope: &Blob, gathering: &mut Gathering<'_>) -> Outcome {
+        let subject = Subject::artifact(&self.question.artifact, &self.question.user_metadata);
+        let (media_type, bytes) = (&envelope.descriptor().media_type, envelope.bytes());
+        // A stranger's chain of sixteen certificates takes tens of milliseconds.
+        match aside(|| Envelope::parse(media_type, bytes, self.bounds.envelope_size)) {
+            Ok(envelope) => {
+                let examined = aside(|| examine(&envelope, subject, self.statement, self.trust));
+                gathering.conclude(examined, self.now).await
+            }
+            Err(error) => malformed(&error),
+        }
+    }
+
+    /// One signature: its manifest and its envelope.
+    async fn fetch(&self, source: &dyn Source, descriptor: &Descriptor) -> Result<Fetched, Outcome> {
+        let Question { repository, artifact, .. } = self.question;
+        let manifest = source.manifest(repository, descriptor).await.map_err(|error| unfetched(&error))?;
+        let signature = SignatureManifest::parse(&descriptor.media_type, manifest.bytes())
+            .map_err(|error| Outcome::unread(Check::Retrieval, State::Failed { problem: Problem::of(&error) }))?;
+        if signature.is_foreign_to(artifact) {
+            return Err(Outcome::unread(Check::Retrieval, State::Failed { problem: foreign(descriptor) }));
+        }
+        let envelope = source.blob(repository, &signature.envelope, self.bounds.envelope_size).await;
+        Ok(Fetched { manifest, envelope: envelope.map_err(|error| unfetched(&error))? })
+    }
 }
 
 /// "It is not there" and "it is too large" are answers about this signature; every other failure leaves the question

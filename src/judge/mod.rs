@@ -42,7 +42,7 @@ pub use run::{Directory, Made, RunGate, RunOptions, StartAnswer, StartQuestion};
 pub use unpack::{LayerAnswer, LayerQuestion, UnpackGate, UnpackOptions};
 
 use self::cache::Verdicts;
-use self::gather::{Fetched, Gathered};
+use self::gather::{Fetched, Gathered, Search};
 use crate::clock;
 use crate::oci::{Blob, Descriptor, Digest, Repository};
 use crate::plugin::{NoPlugins, Plugins};
@@ -282,8 +282,9 @@ async fn examine_in(
     let gathering = async {
         let (mut all, mut unanswered) = (Gathered::default(), None);
         let mut evidence = Gathering::from(witnesses);
+        let search = Search { question, statement, trust, bounds, now };
         for source in sources {
-            match gather::signatures(*source, question, statement, trust, bounds, &mut evidence, now).await {
+            match search.gather(*source, &mut evidence).await {
                 Ok(gathered) if gathered.has_good() => return Ok(all.and(gathered)),
                 Ok(gathered) => all = all.and(gathered),
                 Err(error) => unanswered = Some(error),

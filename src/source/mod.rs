@@ -34,6 +34,15 @@ pub struct Referrers {
     pub truncated: bool,
 }
 
+/// What those hosts of a source list that were not needed at first.
+#[derive(Debug, Default)]
+pub struct Further {
+    /// What is listed.
+    pub referrers: Referrers,
+    /// Why there may be more: a host that could not be asked.
+    pub unanswered: Option<SourceError>,
+}
+
 /// A place to read images and signatures from.
 #[async_trait]
 pub trait Source: Send + Sync {
@@ -48,6 +57,18 @@ pub trait Source: Send + Sync {
         subject: &Descriptor,
         limit: usize,
     ) -> Result<Referrers, SourceError>;
+
+    /// What further hosts of the source list beside `known`, the answer of [`Source::signatures`], at most `limit` of it: for
+    /// whoever found nothing good there. Nothing, where a source has one place alone.
+    async fn further_signatures(
+        &self,
+        _repository: &Repository,
+        _subject: &Descriptor,
+        _known: &[Descriptor],
+        _limit: usize,
+    ) -> Result<Further, SourceError> {
+        Ok(Further::default())
+    }
 
     /// A manifest, whole and checked.
     async fn manifest(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Blob, SourceError>;

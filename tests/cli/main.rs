@@ -23,6 +23,7 @@ mod authority;
 #[path = "../support/soft_hsm.rs"]
 mod soft_hsm;
 
+mod mirrors;
 mod node;
 mod service;
 

@@ -38,12 +38,12 @@ pub use keeping::{KeepError, Keepers};
 use self::answer::Answer;
 use self::auth::Grants;
 use self::clients::{Clients, Tls};
-use self::hosts::{Hosts, Need, first, lists};
+use self::hosts::{Hosts, Need, first, further, lists};
 use self::push::Turns;
 use self::referrers::{Wanted, WithoutReferrers};
 use self::transport::{Ask, Call};
 use super::limits::{CONNECT_TIMEOUT, FIRST_PAUSE, HOST_TIMEOUT};
-use super::{Referrers, Source, SourceError};
+use super::{Further, Referrers, Source, SourceError};
 use crate::oci::{Blob, Descriptor, Digest, MAX_MANIFEST_SIZE, Reference, Repository, media_type};
 
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -148,6 +148,22 @@ impl Source for Registry {
     ) -> Result<Referrers, SourceError> {
         let calls = Call::to_read(self, repository, Need::Referrers)?;
         lists(&calls, |call| call.in_time(call.referrers(&subject.digest, Wanted::Signatures, limit))).await
+    }
+
+    async fn further_signatures(
+        &self,
+        repository: &Repository,
+        subject: &Descriptor,
+        known: &[Descriptor],
+        limit: usize,
+    ) -> Result<Further, SourceError> {
+        let calls = Call::to_read(self, repository, Need::Referrers)?;
+        if calls.len() == 1 {
+            return Ok(Further::default());
+        }
+        let most = known.len().saturating_add(limit);
+        let ask = |call| Call::in_time(call, Call::referrers(call, &subject.digest, Wanted::Signatures, most));
+        Ok(further(&calls, known, limit, ask).await)
     }
 
     async fn manifest(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Blob, SourceError> {

@@ -18,7 +18,7 @@ pub use self::fault::HostsFault;
 use self::find::{Found, Seen};
 pub(super) use self::parse::{Address, Capability};
 use self::parse::{Capabilities, HostEntry};
-pub(super) use self::tally::{first, lists, united};
+pub(super) use self::tally::{first, further, lists, united};
 use super::RegistryOptions;
 use super::clients::{Clients, Tls};
 use super::endpoint::Endpoint;

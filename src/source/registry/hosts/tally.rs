@@ -4,8 +4,9 @@
 //! none: it may be a mirror that was never filled. So "none" is the answer when every host has said so, and where one of them
 //! could not be asked nobody knows.
 
+use crate::oci::Descriptor;
 use crate::source::registry::transport::Call;
-use crate::source::{Referrers, SourceError};
+use crate::source::{Further, Referrers, SourceError};
 
 /// The first good answer, of hosts that are asked one after the other.
 pub(in crate::source::registry) async fn first<'c, 'r, T, F>(
@@ -54,6 +55,32 @@ pub(in crate::source::registry) async fn united<'c, 'r, F>(
 where
     F: Future<Output = Result<Referrers, SourceError>>,
 {
+    let (tally, united) = all(calls, limit, ask).await;
+    tally.end_with(united)
+}
+
+/// The same beside what is known, for whoever can use some of it without the rest.
+pub(in crate::source::registry) async fn further<'c, 'r, F>(
+    calls: &'c [Call<'r>],
+    known: &[Descriptor],
+    limit: usize,
+    ask: impl Fn(&'c Call<'r>) -> F,
+) -> Further
+where
+    F: Future<Output = Result<Referrers, SourceError>>,
+{
+    let (tally, united) = all(calls, known.len().saturating_add(limit), ask).await;
+    Further { referrers: without(united.unwrap_or_default(), known, limit), unanswered: tally.open }
+}
+
+async fn all<'c, 'r, F>(
+    calls: &'c [Call<'r>],
+    limit: usize,
+    ask: impl Fn(&'c Call<'r>) -> F,
+) -> (Tally, Option<Referrers>)
+where
+    F: Future<Output = Result<Referrers, SourceError>>,
+{
     let (mut tally, mut united) = (Tally::default(), None);
     for call in calls {
         match ask(call).await {
@@ -61,7 +88,14 @@ where
             Err(error) => tally.hear(error, call),
         }
     }
-    tally.end_with(united)
+    (tally, united)
+}
+
+fn without(mut list: Referrers, known: &[Descriptor], limit: usize) -> Referrers {
+    list.descriptors.retain(|entry| known.iter().all(|known| known.digest != entry.digest));
+    list.truncated |= list.descriptors.len() > limit;
+    list.descriptors.truncate(limit);
+    list
 }
 
 fn add(united: &mut Referrers, list: Referrers, limit: usize) {
