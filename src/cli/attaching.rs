@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::place::Place;
 use super::sign::store;
 use crate::envelope::limits::DEFAULT_ENVELOPE_SIZE;
 use crate::envelope::{Envelope, Format};
@@ -40,6 +41,11 @@ impl Attachable {
         let blob = Blob::of(format.media_type(), bytes);
         let signed = Signed::storing(blob, artifact, chain.certificates(), signing_time);
         Ok(Self { artifact: artifact.bare(), envelope, signed, chain })
+    }
+
+    /// The same, stored in the form for this place, as it is beside the image there.
+    pub(super) fn for_place(self, place: &Place) -> Self {
+        Self { signed: place.in_its_form(self.signed), ..self }
     }
 
     /// What stores the envelope.

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::attaching::Attachable;
 use super::exit::{Exit, Failure};
 use super::notation_dir::NotationDirArgument;
+use super::place::Place;
 use super::revocation::as_notation_asks;
 use super::signing_key::{HeldKey, Made, SigningKeyArguments};
 use super::verify::{metadata, pair};
@@ -188,6 +189,13 @@ pub(super) struct Signature {
     pub(super) signed: Signed,
     pub(super) timestamp: Option<Stamped>,
     pub(super) warnings: Vec<Problem>,
+}
+
+impl Signature {
+    /// The same, in the form for this place.
+    pub(super) fn for_place(self, place: &Place) -> Self {
+        Self { signed: place.in_its_form(self.signed), ..self }
+    }
 }
 
 /// Nothing is added to an envelope that a plugin has made (Notary plugin specification, FAQ).

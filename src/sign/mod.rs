@@ -1,7 +1,7 @@
 //! From a descriptor and a key to an envelope, and to the manifest that stores it.
 //!
 //! Follows the Notary "Signing and Verification Workflow" and signature specification, "OCI Signature Storage". The
-//! current form of the manifest is written: an artifact type and the empty config.
+//! current form of the manifest is written: an artifact type and the empty config; or the older one, for who reads no other.
 
 pub mod approval;
 mod build_output;
@@ -163,17 +163,19 @@ impl SignError {
 pub struct Signed {
     /// The envelope.
     pub envelope: Blob,
-    /// The empty config that the manifest points to.
+    /// The config that the manifest points to, in which nothing stands.
     pub config: Blob,
     /// The manifest that refers to the artifact.
     pub manifest: Blob,
+    document: SignatureManifest,
 }
 
 impl Signed {
     /// What stores an envelope. The same envelope gives the same bytes each time: the manifest's time of creation is the
     /// signing time.
     pub fn storing(envelope: Blob, artifact: &Descriptor, chain: &[Certificate], signing_time: Timestamp) -> Self {
-        Self::storing_with(media_type::EMPTY, envelope, artifact, chain, signing_time)
+        let annotations = annotations(chain, signing_time);
+        Self::written(envelope, SignatureManifest { subject: artifact.bare(), annotations }, media_type::EMPTY)
     }
 
     /// The same, with annotations of whoever has made the envelope. Gives the name of one that is not theirs to give.
@@ -182,29 +184,28 @@ impl Signed {
         artifact: &Descriptor,
         chain: &[Certificate],
         signing_time: Timestamp,
-        annotations: &BTreeMap<String, String>,
+        more: &BTreeMap<String, String>,
     ) -> Result<Self, String> {
         let is_ours = |key: &&String| key.starts_with(RESERVED_PREFIX) || *key == CREATED;
-        if let Some(key) = annotations.keys().find(is_ours) {
+        if let Some(key) = more.keys().find(is_ours) {
             return Err(key.clone());
         }
-        let config = Blob::of(media_type::EMPTY, b"{}".to_vec());
-        let manifest = manifest(artifact, &envelope, &config, chain, whole_seconds(signing_time), annotations);
-        Ok(Self { envelope, config, manifest })
+        let mut annotations = annotations(chain, signing_time);
+        annotations.extend(more.clone());
+        Ok(Self::written(envelope, SignatureManifest { subject: artifact.bare(), annotations }, media_type::EMPTY))
     }
 
-    /// With a config of this type: the empty one, or that of a signature in a manifest of the older form.
-    fn storing_with(
-        config_type: &str,
-        envelope: Blob,
-        artifact: &Descriptor,
-        chain: &[Certificate],
-        signing_time: Timestamp,
-    ) -> Self {
+    /// The same, in a manifest of the older form, whose type is that of its config: notation 1.3 sees no other in an image
+    /// layout.
+    #[must_use]
+    pub fn typed_by_config(self) -> Self {
+        Self::written(self.envelope, self.document, media_type::NOTARY_SIGNATURE)
+    }
+
+    fn written(envelope: Blob, document: SignatureManifest, config_type: &str) -> Self {
         let config = Blob::of(config_type, b"{}".to_vec());
-        let none = BTreeMap::new();
-        let manifest = manifest(artifact, &envelope, &config, chain, whole_seconds(signing_time), &none);
-        Self { envelope, config, manifest }
+        let manifest = document.write(&envelope, &config);
+        Self { envelope, config, manifest, document }
     }
 }
 
@@ -237,7 +238,6 @@ pub fn prepare<'s>(
         artifact: artifact.bare(),
         now,
         agent: SIGNING_AGENT,
-        is_typed_by_config: false,
     })
 }
 
@@ -260,20 +260,12 @@ pub struct Unsealed<'s> {
     artifact: Descriptor,
     now: Timestamp,
     agent: &'static str,
-    is_typed_by_config: bool,
 }
 
 impl Unsealed<'_> {
     /// The certificates of whoever signed, leaf first.
     pub fn chain(&self) -> &[Certificate] {
         self.signer.chain()
-    }
-
-    /// The same, in a manifest of the older form, whose type is that of its config: notation 1.3 sees no other in an image
-    /// layout.
-    #[must_use]
-    pub fn typed_by_config(self) -> Self {
-        Self { is_typed_by_config: true, ..self }
     }
 
     /// The same, made by this agent as far as anybody reads it: the unsigned attribute is for information only.
@@ -312,8 +304,7 @@ impl Unsealed<'_> {
         let unsigned = Unsigned { chain, signing_agent: &agent, timestamp_signature };
         let bytes = self.draft.seal(&self.signature, unsigned);
         let envelope = Blob::of(self.format.media_type(), bytes);
-        let config_type = if self.is_typed_by_config { media_type::NOTARY_SIGNATURE } else { media_type::EMPTY };
-        Signed::storing_with(config_type, envelope, &self.artifact, chain, self.now)
+        Signed::storing(envelope, &self.artifact, chain, self.now)
     }
 }
 
@@ -342,41 +333,45 @@ fn expiry_after(now: Timestamp, expiry: SignedDuration) -> Result<Timestamp, Sig
     now.checked_add(expiry).map_err(|_| SignError::Expiry)
 }
 
-fn manifest(
-    artifact: &Descriptor,
-    envelope: &Blob,
-    config: &Blob,
-    chain: &[Certificate],
-    now: Timestamp,
-    more: &BTreeMap<String, String>,
-) -> Blob {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct SignatureManifest<'a> {
-        schema_version: u8,
-        media_type: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        artifact_type: Option<&'a str>,
-        config: &'a Descriptor,
-        layers: [&'a Descriptor; 1],
-        subject: Descriptor,
-        annotations: BTreeMap<&'a str, String>,
-    }
+fn annotations(chain: &[Certificate], signing_time: Timestamp) -> BTreeMap<String, String> {
     let thumbprints: Vec<String> = chain.iter().map(Certificate::thumbprint).collect();
     let thumbprints = serde_json::to_string(&thumbprints).unwrap_or_default();
-    let mut annotations: BTreeMap<&str, String> =
-        more.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
-    annotations.extend([(THUMBPRINTS, thumbprints), (CREATED, now.to_string())]);
-    let document = SignatureManifest {
-        schema_version: 2,
-        media_type: media_type::IMAGE_MANIFEST,
-        artifact_type: Some(media_type::NOTARY_SIGNATURE)
-            .filter(|_| config.descriptor().media_type == media_type::EMPTY),
-        config: config.descriptor(),
-        layers: [envelope.descriptor()],
-        subject: artifact.bare(),
-        annotations,
-    };
-    // A struct of text and numbers always has a JSON form.
-    Blob::of(media_type::IMAGE_MANIFEST, serde_json::to_vec(&document).unwrap_or_default())
+    let created = whole_seconds(signing_time).to_string();
+    BTreeMap::from([(THUMBPRINTS.to_owned(), thumbprints), (CREATED.to_owned(), created)])
+}
+
+/// What a manifest says beside the content that it lists.
+#[derive(Clone, Debug)]
+struct SignatureManifest {
+    subject: Descriptor,
+    annotations: BTreeMap<String, String>,
+}
+
+impl SignatureManifest {
+    fn write(&self, envelope: &Blob, config: &Blob) -> Blob {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Document<'a> {
+            schema_version: u8,
+            media_type: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            artifact_type: Option<&'a str>,
+            config: &'a Descriptor,
+            layers: [&'a Descriptor; 1],
+            subject: &'a Descriptor,
+            annotations: &'a BTreeMap<String, String>,
+        }
+        let document = Document {
+            schema_version: 2,
+            media_type: media_type::IMAGE_MANIFEST,
+            artifact_type: Some(media_type::NOTARY_SIGNATURE)
+                .filter(|_| config.descriptor().media_type == media_type::EMPTY),
+            config: config.descriptor(),
+            layers: [envelope.descriptor()],
+            subject: &self.subject,
+            annotations: &self.annotations,
+        };
+        // A struct of text and numbers always has a JSON form.
+        Blob::of(media_type::IMAGE_MANIFEST, serde_json::to_vec(&document).unwrap_or_default())
+    }
 }

@@ -138,12 +138,42 @@ fn what_notation_signs_in_a_layout_is_accepted() {
     verify().expect("notation's signature is as good as pratique's");
 }
 
+/// And the reverse, for whatever notation 1.3 looks at in a layout.
+#[test]
+fn what_is_signed_in_a_layout_is_accepted_by_notation_there_and_after_a_copy() {
+    let scene = Scene::gated("");
+    let copied = Layout::copy(&scene, &layout("app", &[]), "signed");
+    let location = format!("oci-layout:{}:v1", copied.path().display());
+    let verify = || {
+        let mut notation = notation_in_layouts(&scene);
+        notation.args(["verify", "--oci-layout", "--scope", "registry.example/app"]);
+        attempt(notation.arg(format!("{}:v1", copied.path().display())))
+    };
+    verify().expect_err("nobody has signed it");
+    pratique(&scene, &["sign", "--key", RELEASE, &location]).expect("pratique signs");
+    verify().expect("pratique's signature is as good as notation's");
+
+    let described = pratique(&scene, &["descriptor", &location]).expect("it is there");
+    let described: Value = serde_json::from_str(&described).expect("JSON");
+    let reference = format!("{}/demo/from-layout:v1", scene.registry());
+    pratique(&scene, &["copy", &location, &reference]).expect("it is copied");
+    is_accepted_by_notation(
+        &scene,
+        &Image { reference, digest: described["digest"].as_str().expect("a digest").to_owned() },
+    );
+}
+
 fn sign_layout_with_notation(scene: &Scene, layout: &Path) {
+    let mut notation = notation_in_layouts(scene);
+    notation.args(["sign", "--oci-layout", "--key", RELEASE]).arg(format!("{}:v1", layout.display()));
+    attempt(&mut notation).expect("notation signs");
+}
+
+fn notation_in_layouts(scene: &Scene) -> Command {
     let home = scene.notation.dir().parent().expect("it lies in a folder").to_owned();
     let mut notation = Command::new(tool("notation"));
     notation.env("XDG_CONFIG_HOME", &home).env("XDG_CACHE_HOME", &home).env("NOTATION_EXPERIMENTAL", "1");
-    notation.args(["sign", "--oci-layout", "--key", RELEASE]).arg(format!("{}:v1", layout.display()));
-    attempt(&mut notation).expect("notation signs");
+    notation
 }
 
 #[test]

@@ -71,6 +71,14 @@ fn what_docker_has_saved_is_signed_where_it_lies_and_everybody_still_takes_it() 
     oras.args(["discover", "--oci-layout", "--format", "json", &format!("{signed}@{}", image.digest)]);
     let discovered = succeed(&mut oras);
     assert!(discovered.contains("application/vnd.cncf.notary.signature"), "{discovered}");
+    // And notation, once it is unpacked.
+    let unpacked = tempfile::tempdir().expect("a folder can be made");
+    succeed(Command::new("tar").arg("-xf").arg(&signed).arg("-C").arg(unpacked.path()));
+    let home = notation.dir().parent().expect("it lies in a folder").to_owned();
+    let mut verify = Command::new(tool("notation"));
+    verify.env("XDG_CONFIG_HOME", &home).env("XDG_CACHE_HOME", &home).env("NOTATION_EXPERIMENTAL", "1");
+    verify.args(["verify", "--oci-layout", "--scope", image.repository()]);
+    succeed(verify.arg(format!("{}@{}", unpacked.path().display(), image.digest)));
     node.try_docker(&["rmi", &image.reference]).expect("it is there");
     let loaded = node.try_docker(&["load", "--input", &signed]).expect("docker loads it");
     assert!(loaded.contains(&image.reference), "{loaded}");

@@ -9,7 +9,6 @@ use super::flags::Parsed;
 use super::version::SIGNING_AGENT;
 use super::{Refusal, Said, block_on, duration, environment, output, plugin_fault, timestamping};
 use crate::cli::key_access::KeyAccess;
-use crate::cli::place::Place;
 use crate::cli::plugins::folder;
 use crate::cli::sign::store;
 use crate::cli::signing::{Authority, stamps_itself};
@@ -19,7 +18,7 @@ use crate::config::{NotationDir, SigningKey};
 use crate::envelope::Format;
 use crate::oci::Descriptor;
 use crate::plugin::PluginKey;
-use crate::sign::{SignError, SignRequest, Signed, Unsealed};
+use crate::sign::{SignError, SignRequest, Signed};
 
 const TAGS_MOVE: &str = "tags are mutable and a tag reference can point to a different artifact than the one signed.";
 
@@ -33,11 +32,8 @@ pub(super) fn run(parsed: &Parsed) -> Said {
     let signing = Signing::open(parsed)?;
     block_on(async {
         let artifact = Artifact::resolve(parsed, "sign", TAGS_MOVE).await?;
-        let form: Form = match artifact.place {
-            Place::Registry(_) | Place::Containerd(_) => |unsealed| unsealed,
-            Place::Layout(_) => |unsealed| unsealed.typed_by_config(),
-        };
-        let signed = signing.sign(&artifact.descriptor, form, parsed).await?;
+        let signed = signing.sign(&artifact.descriptor, parsed).await?;
+        let signed = artifact.place.in_its_form(signed);
         let stored = store(artifact.place.sink(), &artifact.repository, &[(&artifact.descriptor, &signed)]).await;
         stored.map_err(|error| Refusal::of(&error))?;
         output::say(&format!("Successfully signed {}", artifact.pinned()));
@@ -61,12 +57,12 @@ impl Signing {
     }
 
     /// A signature of this, with a time-stamp where one is wanted.
-    pub(super) async fn sign(&self, artifact: &Descriptor, form: Form, parsed: &Parsed) -> Result<Signed, Refusal> {
+    pub(super) async fn sign(&self, artifact: &Descriptor, parsed: &Parsed) -> Result<Signed, Refusal> {
         let made = self.key.sign(artifact, &self.request).map_err(|error| refused(&error, self.request.format))?;
         let unsealed = match made {
             Made::Whole(..) if self.authority.is_some() => return Err(Refusal::from_failure(stamps_itself())),
             Made::Whole(signed, _) => return Ok(*signed),
-            Made::Unsealed(unsealed) => form(unsealed.with_agent(SIGNING_AGENT)),
+            Made::Unsealed(unsealed) => unsealed.with_agent(SIGNING_AGENT),
         };
         match &self.authority {
             Some(authority) => timestamping::stamp(authority, unsealed, parsed).await,
@@ -74,9 +70,6 @@ impl Signing {
         }
     }
 }
-
-/// What the manifest of a signature is to be like.
-pub(super) type Form = for<'k> fn(Unsealed<'k>) -> Unsealed<'k>;
 
 fn key(parsed: &Parsed, directory: &NotationDir) -> Result<HeldKey, Refusal> {
     let name = Some(parsed.text("key")).filter(|name| !name.is_empty());

@@ -20,6 +20,7 @@ use super::output;
 use super::registry::{RegistryArguments, signatures};
 use crate::oci::{Descriptor, InvalidReference, LayoutName, Location, Platform, Repository, media_type};
 use crate::remedy::Code;
+use crate::sign::Signed;
 use crate::source::archive::ArchiveFault;
 use crate::source::containerd::ImageStore;
 use crate::source::discover::{State, Tree, discover};
@@ -98,6 +99,14 @@ impl Place {
             Self::Registry(registry) => Some(registry.as_ref()),
             Self::Layout(layout) if !layout.is_archive() => Some(layout),
             Self::Layout(_) | Self::Containerd(_) => None,
+        }
+    }
+
+    /// A signature in the form that every reader of the place sees: in layouts notation 1.3 reads the older one alone.
+    pub(super) fn in_its_form(&self, signed: Signed) -> Signed {
+        match self {
+            Self::Layout(_) => signed.typed_by_config(),
+            Self::Registry(_) | Self::Containerd(_) => signed,
         }
     }
 

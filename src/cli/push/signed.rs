@@ -157,7 +157,7 @@ async fn signature(
     let mut there = here.map_err(|error| Failure::of(&error))?;
     let of_registry = sound(registry, repository, &artifact, &BTreeSet::new()).await;
     there.extend(of_registry.map_err(|error| Failure::of(&error))?);
-    let mut there = there.into_iter().map(|(_, attachable)| attachable);
+    let mut there = there.into_iter().map(|(_, attachable)| attachable.for_place(&from.place));
     if let Some(certificate) = signing.key.certificate()
         && let Some(attachable) = there.find(|attachable| signing.would_repeat(certificate, attachable))
     {
@@ -166,7 +166,7 @@ async fn signature(
     let made = signing.sign(&artifact).await?;
     let bytes = made.signed.envelope.bytes().to_vec();
     let checked = Attachable::check(&artifact, signing.format, bytes);
-    let attachable = checked.map_err(Failure::of_problem)?;
+    let attachable = checked.map_err(Failure::of_problem)?.for_place(&from.place);
     // Which certificate a plugin signs with is known only now.
     if let Some(attachable) = there.find(|there| signing.would_repeat(attachable.signer(), there)) {
         return Ok(Kept { attachable, made: None });
@@ -177,7 +177,7 @@ async fn signature(
         stored.map_err(|error| Failure::of(&error))?;
         node_store.keep(&from.location, &artifact, attachable.signed()).await?;
     }
-    Ok(Kept { attachable, made: Some(made) })
+    Ok(Kept { attachable, made: Some(made.for_place(&from.place)) })
 }
 
 /// The image alone, by its digest: content first.

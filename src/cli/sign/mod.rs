@@ -177,8 +177,9 @@ async fn release(
     }
     let released = approval::signed::release(file, signing, output).await?;
     warn_if_made_before(&released);
-    signable.store(&[(&target.descriptor, &released.signature.signed)]).await?;
-    report(output, &target.pinned(), &released.signature);
+    let signature = released.signature.for_place(&target.place);
+    signable.store(&[(&target.descriptor, &signature.signed)]).await?;
+    report(output, &target.pinned(), &signature);
     Ok(Exit::Done)
 }
 
@@ -203,7 +204,7 @@ async fn in_place(image: &str, signing: SigningArguments, places: Ways, output: 
     let target = &signable.target;
     target.check_keeps_signatures().await?;
     output::warn_about_tag(&target.location, "signs");
-    let made = signing.sign(&target.descriptor).await?;
+    let made = signing.sign(&target.descriptor).await?.for_place(&target.place);
     signable.store(&[(&target.descriptor, &made.signed)]).await?;
     report(output, &target.pinned(), &made);
     Ok(Exit::Done)

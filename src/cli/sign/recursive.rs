@@ -23,7 +23,7 @@ pub(super) async fn run(image: &str, signing: SigningArguments, places: Ways, ou
     let Parts { signed: parts, left } = target.parts().await?;
     let (mut made, mut told) = (Vec::new(), Vec::new());
     for part in parts {
-        let signature = signing.sign_untold(&part.descriptor).await?;
+        let signature = signing.sign_untold(&part.descriptor).await?.for_place(&target.place);
         // One key signs all of them, and what is to be said of it is said once.
         let untold = signature.warnings.iter().filter(|warning| !told.contains(*warning));
         told.extend(untold.inspect(|warning| output::problem(warning)).cloned().collect::<Vec<_>>());

@@ -38,7 +38,7 @@ pub(in super::super) fn run(parsed: &Parsed) -> Said {
     }
     File::open(file).map_err(|error| Refusal(unopened(path, &error)))?;
     let blob = describe_file(file, algorithm.hash(), media_type).map_err(Refusal::from_failure)?;
-    let signed = block_on(signing.sign(&blob, |unsealed| unsealed, parsed))?;
+    let signed = block_on(signing.sign(&blob, parsed))?;
     let directory = parsed.has("signature-directory").then(|| Path::new(parsed.text("signature-directory")));
     let target = beside(file, directory, signing.request.format);
     if parsed.is_on("force") {
