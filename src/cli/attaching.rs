@@ -166,7 +166,8 @@ pub(super) async fn find<S: Source>(
     }
     let existing = signatures(place, repository, artifact).await?;
     let own = &attachable.signed.manifest.descriptor().digest;
-    if existing.descriptors.iter().any(|existing| existing.digest == *own) {
+    // A list under a tag may go on naming what is gone.
+    if existing.descriptors.iter().any(|existing| existing.digest == *own) && has(place, repository, own).await? {
         return Ok(Some(own.clone()));
     }
     // Whoever attached it before may have written another manifest around it.
@@ -200,7 +201,11 @@ pub(super) async fn shows<S: Source>(
     if is_listed || !listed.truncated {
         return Ok(is_listed);
     }
-    match place.resolve(&repository.at(signature.clone())).await {
+    has(place, repository, signature).await
+}
+
+async fn has<S: Source>(place: &S, repository: &Repository, manifest: &Digest) -> Result<bool, SourceError> {
+    match place.resolve(&repository.at(manifest.clone())).await {
         Err(SourceError::NotFound { .. }) => Ok(false),
         there => there.map(|_| true),
     }

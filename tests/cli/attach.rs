@@ -88,6 +88,21 @@ async fn the_same_envelope_is_attached_once() {
     }
 }
 
+/// The list under the fallback tag is whoever's who writes it, and says nothing of what is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_is_listed_and_gone_is_attached_again() {
+    let release = Release::signed(ScriptedRegistry::builder().without_referrers(), 1).await;
+    assert_eq!(counts(&release.attach("--output json").exits(0).json()), [1, 0, 0, 0]);
+    let [signature] = release.listed(0).try_into().unwrap();
+    let place = release.scene.registry.url(&format!("/v2/{REPOSITORY}/manifests/{signature}"));
+    let deleted = reqwest::Client::new().delete(place).send().await.unwrap();
+    assert!(deleted.status().is_success() && release.scene.registry.manifest(REPOSITORY, &signature).is_none());
+    assert_eq!(release.listed(0), std::slice::from_ref(&signature));
+    assert_eq!(counts(&release.attach("--output json").exits(0).json()), [1, 0, 0, 0]);
+    assert!(release.scene.registry.manifest(REPOSITORY, &signature).is_some());
+    assert_eq!(release.listed(0), [signature]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_envelope_in_another_manifest_is_known_again() {
     let release = Release::start(1).await;

@@ -30,10 +30,7 @@ impl Progress {
 
     /// Shows how far something has come.
     pub(in crate::cli) fn show_bar(&mut self, doing: &str, done: usize, all: usize, failed: usize) {
-        let full = (done * BAR).checked_div(all).unwrap_or(BAR).min(BAR);
-        let bar = format!("{}{}", "#".repeat(full), "-".repeat(BAR - full));
-        let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
-        self.show(&format!("{doing} [{bar}] {done}/{all}{failed}"));
+        self.show(&bar(doing, done, all, failed));
     }
 
     /// Makes room for what is to stay.
@@ -41,5 +38,32 @@ impl Progress {
         if std::mem::take(&mut self.is_shown) {
             let _ = write!(std::io::stderr().lock(), "{OVERWRITE}");
         }
+    }
+}
+
+fn bar(doing: &str, done: usize, all: usize, failed: usize) -> String {
+    let full = done.saturating_mul(BAR).checked_div(all).unwrap_or(BAR).min(BAR);
+    let (full, empty) = ("#".repeat(full), "-".repeat(BAR - full));
+    let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+    format!("{doing} [{full}{empty}] {done}/{all}{failed}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_fills_as_it_goes_on_and_tells_what_failed() {
+        let line = |done, all, failed| bar("attaching", done, all, failed);
+        let drawn =
+            |full: usize, numbers: &str| format!("attaching [{}{}] {numbers}", "#".repeat(full), "-".repeat(40 - full));
+        assert_eq!(line(0, 4, 0), drawn(0, "0/4"));
+        assert_eq!(line(2, 4, 0), drawn(20, "2/4"));
+        assert_eq!(line(3, 4, 2), drawn(30, "3/4, 2 failed"));
+        assert_eq!(line(4, 4, 0), drawn(40, "4/4"));
+        // Nothing to do is done.
+        assert_eq!(line(0, 0, 0), drawn(40, "0/0"));
+        assert_eq!(line(5, 4, 0), drawn(40, "5/4"));
+        assert!(line(10_000, 10_000, 1_000).len() < WIDTH, "the numbers are what is cut off first");
     }
 }
