@@ -237,7 +237,10 @@ node_containerd_answers() {
 node_restart() {
   node_end "$node_containerd_pid"
   node_containerd_pid=''
-  node_start_containerd
+  node_start_containerd || return
+  # dockerd notices late that containerd is back, and refuses everything until then.
+  [[ -z $node_dockerd_pid ]] || wait_for node_dockerd_answers "$NODE_START_SECONDS" ||
+    node_fail "dockerd did not find containerd again"
 }
 
 # dockerd in front of this node's containerd, with images in containerd's store. It touches no
@@ -279,7 +282,8 @@ CONFIG
 
 node_dockerd_answers() {
   node_alive "$node_dockerd_pid" || return 2
-  [[ -S $NODE_DOCKER ]] && node_docker version >/dev/null 2>&1
+  # It asks containerd for them.
+  [[ -S $NODE_DOCKER ]] && node_docker images --quiet >/dev/null 2>&1
 }
 
 node_docker() {
