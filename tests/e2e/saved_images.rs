@@ -29,7 +29,9 @@ fn pratique(notation: &Notation, arguments: &[&str]) -> String {
 fn saved(node: &Node, image: &Image) -> [String; 2] {
     let [docker, containerd] = ["docker.tar", "containerd.tar"].map(|name| text(&node.folder().join(name)));
     node.try_docker(&["save", "--output", &docker, &image.reference]).expect("docker saves it");
-    node.try_ctr("moby", &["images", "export", &containerd, &image.reference]).expect("containerd exports it");
+    // Without the transfer service: through it ctr may end before the last bytes are in the file.
+    let export = ["images", "export", "--local", &containerd, &image.reference];
+    node.try_ctr("moby", &export).expect("containerd exports it");
     [docker, containerd]
 }
 

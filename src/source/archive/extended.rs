@@ -24,6 +24,10 @@ impl Extended {
         self.start.get_or_insert(start);
         let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
         name.truncate(end);
+        if name.is_empty() {
+            // As below.
+            return Err(UNREADABLE);
+        }
         self.call(name)
     }
 

@@ -9,9 +9,9 @@ use std::collections::HashMap;
 
 use tar::{EntryType, Header};
 
-use super::ArchiveFault;
 use super::extended::Extended;
 use super::tape::{Plain, Tape};
+use super::{ArchiveFault, form};
 use crate::oci::Digest;
 use crate::remedy::excerpt;
 use crate::source::limits::{MAX_ARCHIVE_EXTENSION, MAX_ARCHIVE_MEMBERS};
@@ -122,6 +122,10 @@ impl Members {
         if !is_content && size != 0 {
             return Err(ArchiveFault::Malformed("a member that has no content has a size"));
         }
+        // Go takes it for a directory, and its content for heads.
+        if is_content && size != 0 && (name.ends_with(b"/") || own.ends_with(b"/")) {
+            return Err(ArchiveFault::Malformed("a member with content has the name of a directory"));
+        }
         let name = known(name)?;
         let member = if is_content { Member::Content { start, offset: tape.position(), size } } else { Member::Link };
         pass(tape, name.as_deref(), size)?;
@@ -147,7 +151,11 @@ fn header(tape: &mut impl Tape) -> Result<Option<Header>, ArchiveFault> {
         return Ok(None);
     }
     let sum: u32 = block.iter().enumerate().map(|(at, byte)| u32::from(summed(at, *byte))).sum();
-    if header.cksum().ok() == Some(sum) { Ok(Some(header)) } else { Err(ArchiveFault::Malformed("a head is damaged")) }
+    if header.cksum().ok() != Some(sum) {
+        return Err(ArchiveFault::Malformed("a head is damaged"));
+    }
+    form::check(header.as_bytes())?;
+    Ok(Some(header))
 }
 
 /// The checksum is summed with blanks in its own place.

@@ -9,6 +9,7 @@
 
 mod extended;
 mod fault;
+mod form;
 mod members;
 mod rewriting;
 mod tape;

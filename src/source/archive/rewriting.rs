@@ -137,12 +137,12 @@ impl Rewriting {
     }
 
     /// Makes the new file that of the old one's owner and group, with the same permissions. A group that it cannot be given to keeps
-    /// none: they would be those of another group.
+    /// none: they would be those of another group. Nobody gets what runs as whoever signs.
     fn give_away(&self, new: &File) -> io::Result<()> {
         let old = self.archive.file.metadata()?;
         let is_given =
             fchown(new, Some(old.uid()), Some(old.gid())).is_ok() || fchown(new, None, Some(old.gid())).is_ok();
-        let mode = old.mode() & 0o7777;
+        let mode = old.mode() & 0o777;
         new.set_permissions(Permissions::from_mode(if is_given { mode } else { mode & !0o070 }))
     }
 
@@ -314,6 +314,15 @@ mod tests {
         let after = fs::metadata(&link).unwrap();
         assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink() && after.ino() != before.ino());
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_made_does_not_run_as_whoever_signs() {
+        let scene = Scene::new();
+        fs::set_permissions(&scene.path, Permissions::from_mode(0o6751)).unwrap();
+        let begun = scene.begin().await.unwrap();
+        assert_eq!(scene.end(begun).await.1, None);
+        assert_eq!(fs::metadata(&scene.path).unwrap().mode() & 0o7777, 0o751);
     }
 
     #[tokio::test]

@@ -193,3 +193,55 @@ fn extended_heads_and_members_are_bounded() {
     assert!(Members::at_most(3, &mut Plain::of_bytes(&many(3))).is_ok());
     assert!(matches!(Members::at_most(3, &mut Plain::of_bytes(&many(4))), Err(ArchiveFault::TooManyMembers)));
 }
+
+fn gnu(head: &mut Header) {
+    head.as_mut_bytes()[257..265].copy_from_slice(b"ustar  \0");
+}
+
+/// What readers take for one thing or another is refused, beside what differs from it in little and is clear.
+#[test]
+fn a_head_has_one_form_and_one_name() {
+    let made = |change: Change| {
+        let mut head = head(FILE, "index.json", 2);
+        change(&mut head);
+        head.set_cksum();
+        let mut bytes = head.as_bytes().to_vec();
+        bytes.extend(b"{}");
+        bytes.resize(4 * 512, 0);
+        code(&bytes)
+    };
+    let cases: [(Change, bool); 8] = [
+        (|_| {}, true),
+        (|head| head.as_mut_bytes()[508..512].copy_from_slice(b"tar\0"), false),
+        (|head| head.as_mut_bytes()[263..265].fill(0), true),
+        (
+            |head| {
+                head.as_mut_bytes()[263..265].fill(0);
+                head.as_mut_bytes()[345] = b'x';
+            },
+            false,
+        ),
+        (gnu, true),
+        (
+            |head| {
+                gnu(head);
+                head.as_mut_bytes()[345..357].copy_from_slice(b"14723456701\0");
+            },
+            true,
+        ),
+        (
+            |head| {
+                gnu(head);
+                head.as_mut_bytes()[345..355].copy_from_slice(b"index.json");
+            },
+            false,
+        ),
+        (|head| head.as_mut_bytes()[10] = b'/', false),
+    ];
+    for (number, (change, is_read)) in cases.into_iter().enumerate() {
+        assert_eq!(made(change), (!is_read).then_some("archive-malformed"), "case {number}");
+    }
+    let named = |name: &[u8]| code(&archive(&[(EntryType::GNULongName, "l", name), (FILE, "index.json", b"{}")]));
+    assert_eq!(named(b"./index.json\0"), None);
+    assert_eq!(named(b"\0"), Some("archive-malformed"));
+}

@@ -92,7 +92,8 @@ where
 }
 
 fn without(mut list: Referrers, known: &[Descriptor], limit: usize) -> Referrers {
-    list.descriptors.retain(|entry| known.iter().all(|known| known.digest != entry.digest));
+    // Not by the digest alone: a mirror could list it with a size that makes it unreadable.
+    list.descriptors.retain(|entry| known.iter().all(|known| !known.same_content(entry)));
     list.truncated |= list.descriptors.len() > limit;
     list.descriptors.truncate(limit);
     list
@@ -101,7 +102,7 @@ fn without(mut list: Referrers, known: &[Descriptor], limit: usize) -> Referrers
 fn add(united: &mut Referrers, list: Referrers, limit: usize) {
     united.truncated |= list.truncated;
     for descriptor in list.descriptors {
-        if united.descriptors.iter().any(|known| known.digest == descriptor.digest) {
+        if united.descriptors.iter().any(|known| known.same_content(&descriptor)) {
             continue;
         }
         if united.descriptors.len() == limit {
