@@ -25,10 +25,10 @@ const SCRATCH: &str = "pratique-enroll-";
 const LEASE_LIMIT: Duration = Duration::from_secs(120);
 /// For `timeout`: much longer than it takes.
 const PROGRAM_SECONDS: &str = "60";
-/// Until a layer of some 100 MB is being unpacked, on a busy machine.
+/// Until a layer of some 200 MB is being unpacked, on a busy machine.
 const UNPACK_LIMIT: Duration = Duration::from_secs(30);
 /// So long that it is still being unpacked or compared when somebody looks.
-const LONG_LAYER: usize = 96 * 1024 * 1024;
+const LONG_LAYER: usize = 192 * 1024 * 1024;
 
 /// A node on which images are unpacked unwatched.
 fn before() -> Scene {
